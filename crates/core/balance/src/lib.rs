@@ -1,0 +1,2 @@
+//! Peers, groups, selection algorithms and passive failure accounting.
+//! Connections, clocks and retries are left to weir-serve-*.

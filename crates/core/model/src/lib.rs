@@ -1,0 +1,46 @@
+//! The nouns of Weir: the compiled configuration as plain serde data.
+//! Reading text is left to weir-syntax and weir-config, serving to weir-serve-*.
+
+pub mod http;
+pub mod listen;
+pub mod location;
+pub mod log;
+pub mod process;
+pub mod proxy;
+pub mod rewrite;
+pub mod template;
+pub mod upstream;
+pub mod variable;
+
+use serde::{Deserialize, Serialize};
+
+pub use http::{Geo, Http, Map, MapKey, Server, ServerName, Split, UserVariable, VariableSource};
+pub use listen::{KeepAlive, Listen, ListenAddress, Listener};
+pub use location::{Handler, Location, LocationId, LocationKind, Settings};
+pub use log::{AccessLog, ErrorLog, Escape, Level, LogFormat, LogTarget, SyslogTarget};
+pub use process::{Process, User, WorkerCount};
+pub use proxy::{NextUpstream, Proxy, ProxyPass, ProxyTarget};
+pub use rewrite::{Condition, FileTest, Regex, Rewrite, RewriteFlag};
+pub use template::{Part, Template};
+pub use upstream::{Keepalive, Method, Peer, Sticky, Upstream};
+pub use variable::{Builtin, Variable};
+
+/// A duration in milliseconds, nginx's finest unit of time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Millis(pub u64);
+
+impl Millis {
+    /// The same span as a standard duration.
+    #[must_use]
+    pub const fn duration(self) -> std::time::Duration {
+        std::time::Duration::from_millis(self.0)
+    }
+}
+
+/// Everything that one set of files says.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    pub process: Process,
+    pub http: Option<Http>,
+}

@@ -1,0 +1,103 @@
+//! Groups of peers that requests are balanced over.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ListenAddress, Millis, Template};
+
+/// An `upstream` block, or the group that a literal host in `proxy_pass` makes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Upstream {
+    pub name: String,
+    /// True for a group that no `upstream` block names.
+    pub implicit: bool,
+    /// The port that `proxy_pass` named, for telling implicit groups apart; 0 in an `upstream` block.
+    pub port: u16,
+    pub method: Method,
+    /// In file order; a name with several addresses gives several peers.
+    pub peers: Vec<Peer>,
+    pub keepalive: Keepalive,
+    pub zone: Option<String>,
+    pub sticky: Option<Sticky>,
+}
+
+/// How a peer is chosen.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    #[default]
+    RoundRobin,
+    LeastConn,
+    IpHash,
+    Hash {
+        key: Template,
+        consistent: bool,
+    },
+    Random {
+        two: bool,
+    },
+    LeastTime {
+        last_byte: bool,
+        inflight: bool,
+    },
+}
+
+/// One address of a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    pub address: ListenAddress,
+    /// The text of the `server` line's address, before names were resolved.
+    pub server: String,
+    pub weight: u32,
+    /// 0: no limit.
+    pub max_conns: u32,
+    pub max_fails: u32,
+    pub fail_timeout: Millis,
+    pub backup: bool,
+    pub down: bool,
+    pub drain: bool,
+    pub route: Option<String>,
+}
+
+/// The pool of idle connections of one data thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keepalive {
+    /// 0 turns the pool off.
+    pub connections: u32,
+    pub requests: u64,
+    pub time: Millis,
+    pub timeout: Millis,
+}
+
+impl Default for Keepalive {
+    fn default() -> Self {
+        Self { connections: 32, requests: 1000, time: Millis(3_600_000), timeout: Millis(60_000) }
+    }
+}
+
+/// `sticky`: how a client comes back to its peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sticky {
+    /// The peer's id in a cookie that Weir sets.
+    Cookie {
+        name: String,
+        /// Seconds; `Some(u64::MAX)` for `max`.
+        expires: Option<u64>,
+        domain: Option<Template>,
+        path: Option<Template>,
+        httponly: bool,
+        secure: bool,
+        samesite: Option<Template>,
+    },
+    /// The peer's `route=` in the first variable that is not empty.
+    Route { lookup: Vec<Template> },
+    /// A table from session ids to peers.
+    Learn {
+        create: Vec<Template>,
+        lookup: Vec<Template>,
+        zone: String,
+        size: u64,
+        timeout: Millis,
+        header: bool,
+    },
+}

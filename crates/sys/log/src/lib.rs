@@ -1,0 +1,2 @@
+//! Error and access log sinks: nginx's line form, files, stderr, syslog.
+//! What is worth a line is left to the caller.
