@@ -1,3 +1,33 @@
 //! The weir binary: command line, keeper, worker, wiring.
 //! Everything that has a rule of its own lives in crates/.
-fn main() {}
+
+mod arguments;
+mod commands;
+mod demo;
+mod journal;
+mod keeper;
+mod load;
+mod machine;
+mod message;
+mod nginx;
+mod place;
+mod version;
+mod worker;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // First of all, because threads inherit it: signals are waited for, not suffered.
+    if let Err(error) = weir_net::block_signals() {
+        eprintln!("weir: signals cannot be blocked: {error}");
+        return ExitCode::FAILURE;
+    }
+    if let Some(code) = worker::run_if_worker() {
+        return code;
+    }
+    let mut words = std::env::args();
+    let name = words.next().unwrap_or_default();
+    let words: Vec<String> = words.collect();
+    let called_nginx = name.rsplit('/').next() == Some("nginx");
+    if called_nginx || arguments::is_nginx_style(&words) { nginx::run(&words) } else { commands::run() }
+}

@@ -14,6 +14,9 @@ pub mod variable;
 
 use serde::{Deserialize, Serialize};
 
+/// The nginx release whose directives and behaviour are served; `Server` headers and `-v` name it.
+pub const NGINX_VERSION: &str = "1.31.4";
+
 pub use http::{Geo, Http, Map, MapKey, Server, ServerName, Split, UserVariable, VariableSource};
 pub use listen::{KeepAlive, Listen, ListenAddress, Listener};
 pub use location::{Handler, Location, LocationId, LocationKind, Settings};

@@ -1,2 +1,19 @@
 //! HTTP/1 as bytes in, decisions out: heads, bodies, routing, rewriting, variables.
 //! Sockets, files and clocks are left to weir-serve-http.
+
+pub mod answer;
+pub mod evaluate;
+pub mod lookup;
+pub mod pass;
+pub mod redirect;
+pub mod request;
+pub mod retry;
+pub mod rewrite;
+pub mod route;
+pub mod site;
+pub mod wire;
+
+pub use answer::Answer;
+pub use evaluate::World;
+pub use request::{Facts, Request, Value};
+pub use site::{Place, Site};

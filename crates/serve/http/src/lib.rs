@@ -1,2 +1,24 @@
 //! The HTTP shell: data threads, connections, proxying, files.
 //! Processes and signals are left to the weir binary, decisions without I/O to weir-http and weir-balance.
+
+mod access;
+mod body;
+mod buffers;
+mod connection;
+mod deadline;
+mod exchange;
+mod expires;
+mod files;
+mod live;
+mod log;
+mod proxy;
+mod proxy_protocol;
+mod respond;
+mod stages;
+mod status;
+mod stream;
+mod thread;
+mod worker;
+mod world;
+
+pub use worker::{Generation, Worker};

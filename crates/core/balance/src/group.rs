@@ -1,0 +1,142 @@
+//! A group of peers: what one `upstream` block compiles to.
+
+use crate::ketama::Ring;
+use crate::peer::{Peer, PeerSpec, PeerState};
+use std::collections::HashMap;
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// How a peer is chosen. Names and meaning are those of the directives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Method {
+    #[default]
+    RoundRobin,
+    LeastConn,
+    IpHash,
+    Hash {
+        consistent: bool,
+    },
+    Random {
+        two: bool,
+    },
+    /// `last_byte` false: the time to the response header. Needs [`crate::Selector::release_timed`], and with
+    /// `inflight` and header times also [`crate::Selector::header_received`].
+    LeastTime {
+        last_byte: bool,
+        inflight: bool,
+    },
+}
+
+/// Peers and their method: immutable, shared by all threads.
+#[derive(Debug)]
+pub struct Group {
+    name: String,
+    method: Method,
+    peers: Vec<Peer>,
+    primaries: List,
+    backups: List,
+    /// Primaries on the ring of the consistent hash; empty for the other methods.
+    ring: Ring,
+}
+
+/// Peers that stand for selection together: the primaries or the backups.
+#[derive(Debug)]
+pub(crate) struct List {
+    pub(crate) range: Range<usize>,
+    pub(crate) total_weight: u64,
+    /// Sum of the weights before each peer of the range, for choices by weight in one search.
+    starts: Vec<u64>,
+}
+
+impl List {
+    fn new(peers: &[Peer], range: Range<usize>) -> List {
+        let mut total_weight = 0;
+        let mut starts = Vec::with_capacity(range.len());
+        for peer in &peers[range.clone()] {
+            starts.push(total_weight);
+            total_weight += u64::from(peer.spec.weight);
+        }
+        List { range, total_weight, starts }
+    }
+
+    /// Index of the peer in whose share of the total weight `point` lies; `point` is below the total.
+    pub(crate) fn at_weight(&self, point: u64) -> usize {
+        let after = self.starts.partition_point(|start| *start <= point);
+        self.range.start + after.saturating_sub(1)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.range.len()
+    }
+}
+
+impl Group {
+    /// Builds a group. Peers that `previous` knows by the same name keep their state: failures, running requests,
+    /// totals. Of peers that share a name the first takes the first's state, the second the second's.
+    pub fn new(name: String, method: Method, peers: Vec<PeerSpec>, previous: Option<&Group>) -> Group {
+        let mut known: HashMap<&str, VecDeque<&Arc<PeerState>>> = HashMap::new();
+        for peer in previous.map_or(&[][..], Group::peers) {
+            let states = known.entry(&peer.spec.name).or_default();
+            states.push_back(&peer.state);
+        }
+        let (backups, mut specs): (Vec<_>, Vec<_>) = peers.into_iter().partition(|p| p.backup);
+        let split = specs.len();
+        specs.extend(backups);
+        let adopt = |(index, mut spec): (usize, PeerSpec)| {
+            spec.weight = spec.weight.max(1);
+            let kept = known.get_mut(spec.name.as_str());
+            let kept = kept.and_then(VecDeque::pop_front);
+            let state = kept.cloned().unwrap_or_default();
+            Peer { spec, state, index }
+        };
+        let peers: Vec<Peer> = specs.into_iter().enumerate().map(adopt).collect();
+        let ring = match method {
+            Method::Hash { consistent: true } => Ring::new(&peers[..split]),
+            _ => Ring::default(),
+        };
+        Group {
+            name,
+            method,
+            primaries: List::new(&peers, 0..split),
+            backups: List::new(&peers, split..peers.len()),
+            peers,
+            ring,
+        }
+    }
+
+    /// Name of the `upstream` block; `$upstream_addr` shows it when no peer is live.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn method(&self) -> Method {
+        self.method
+    }
+
+    /// Primaries in the order given, then backups.
+    pub fn peers(&self) -> &[Peer] {
+        &self.peers
+    }
+
+    /// One primary and no backup: failures never disable it, for nothing could stand in. A second peer that is
+    /// `down` makes a group not single, as in nginx.
+    pub fn is_single(&self) -> bool {
+        self.primaries.len() == 1 && self.backups.len() == 0
+    }
+
+    /// How many peers one request may try: those that are neither `down` nor draining, at least 1. After an attempt
+    /// at a single peer none is left.
+    pub fn tries(&self) -> u32 {
+        let able = self.peers.iter().filter(|p| !p.spec.down && !p.spec.drain);
+        u32::try_from(able.count()).unwrap_or(u32::MAX).max(1)
+    }
+
+    pub(crate) fn list(&self, backup: bool) -> &List {
+        if backup { &self.backups } else { &self.primaries }
+    }
+
+    pub(crate) fn ring(&self) -> &Ring {
+        &self.ring
+    }
+}

@@ -1,0 +1,212 @@
+//! One peer: what the configuration says about it, and what the traffic told.
+
+use crate::Millis;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+/// One address of a `server` line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerSpec {
+    /// Address as printed in `$upstream_addr`: `host:port`, or `unix:/path`.
+    pub name: String,
+    /// First argument of the `server` line as written. The consistent hash places this text on its ring.
+    pub server: String,
+    /// Share of the load; 0 is read as 1.
+    pub weight: u32,
+    /// Failures within `fail_timeout` that disable the peer; 0: it is never disabled.
+    pub max_fails: u32,
+    /// How long a disabled peer rests, milliseconds.
+    pub fail_timeout: Millis,
+    /// Limit of simultaneous requests of the whole process; 0: no limit.
+    pub max_conns: u32,
+    /// Used only when no primary peer can be.
+    pub backup: bool,
+    /// Never used.
+    pub down: bool,
+    /// Used only for requests that are bound to it by a hint.
+    pub drain: bool,
+    /// `route=` of the `server` line, by which `sticky route` names the peer.
+    pub route: Option<String>,
+}
+
+impl PeerSpec {
+    /// A peer with the defaults of a bare `server NAME;` line.
+    pub fn new(name: impl Into<String>) -> PeerSpec {
+        let name = name.into();
+        PeerSpec {
+            server: name.clone(),
+            name,
+            weight: 1,
+            max_fails: 1,
+            fail_timeout: 10_000,
+            max_conns: 0,
+            backup: false,
+            down: false,
+            drain: false,
+            route: None,
+        }
+    }
+}
+
+/// A peer in its group.
+#[derive(Debug)]
+pub struct Peer {
+    pub spec: PeerSpec,
+    pub state: Arc<PeerState>,
+    /// Position in [`crate::Group::peers`]: primaries in the order of the file, then backups.
+    pub index: usize,
+}
+
+impl Peer {
+    /// Whether failures keep the peer out of selection at `now`.
+    pub fn is_disabled(&self, now: Millis) -> bool {
+        let spec = &self.spec;
+        spec.max_fails != 0
+            && self.state.fails.load(Relaxed) >= spec.max_fails
+            && now.saturating_sub(self.state.checked.load(Relaxed)) <= spec.fail_timeout
+    }
+
+    /// Whether `max_conns` is reached.
+    pub fn is_full(&self) -> bool {
+        self.spec.max_conns != 0 && self.state.conns.load(Relaxed) >= self.spec.max_conns
+    }
+
+    pub(crate) fn is_open(&self, now: Millis) -> bool {
+        !self.spec.drain && self.is_open_to_hint(now)
+    }
+
+    pub(crate) fn is_open_to_hint(&self, now: Millis) -> bool {
+        !self.spec.down && !self.is_disabled(now) && !self.is_full()
+    }
+
+    pub(crate) fn weight(&self) -> i64 {
+        i64::from(self.spec.weight)
+    }
+}
+
+/// What all data threads know together about one peer. Every field is a count or a stamp of its own, so
+/// relaxed order is enough: no field vouches for another.
+#[derive(Debug, Default)]
+#[repr(align(64))] // a line of its own: two threads that use two peers do not disturb one another
+pub struct PeerState {
+    fails: AtomicU32,
+    conns: AtomicU32,
+    /// Last failure.
+    accessed: AtomicU64,
+    /// Last failure, or the first selection after `fail_timeout` had passed.
+    checked: AtomicU64,
+    requests: AtomicU64,
+    failures: AtomicU64,
+    header_time: AtomicU64,
+    response_time: AtomicU64,
+}
+
+impl PeerState {
+    /// Failures that count at present against `max_fails`.
+    pub fn fails(&self) -> u32 {
+        self.fails.load(Relaxed)
+    }
+
+    /// Requests that run at present.
+    pub fn conns(&self) -> u32 {
+        self.conns.load(Relaxed)
+    }
+
+    /// Selections since the peer is known.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Relaxed)
+    }
+
+    /// Failed attempts since the peer is known.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Relaxed)
+    }
+
+    /// Moving average of the time to the response header, milliseconds; kept with `least_time` only.
+    pub fn header_time(&self) -> Millis {
+        self.header_time.load(Relaxed)
+    }
+
+    /// Moving average of the time to the last byte, milliseconds; kept with `least_time` only.
+    pub fn response_time(&self) -> Millis {
+        self.response_time.load(Relaxed)
+    }
+
+    pub(crate) fn checked(&self) -> Millis {
+        self.checked.load(Relaxed)
+    }
+
+    /// Takes one place under `limit` (0: no limit). False when another thread took the last one.
+    pub(crate) fn acquire(&self, limit: u32) -> bool {
+        if limit == 0 {
+            self.conns.fetch_add(1, Relaxed);
+        } else {
+            let below = |conns| (conns < limit).then_some(conns + 1);
+            if self.conns.fetch_update(Relaxed, Relaxed, below).is_err() {
+                return false;
+            }
+        }
+        self.requests.fetch_add(1, Relaxed);
+        true
+    }
+
+    /// Gives the place back. A count that is lost stays at zero, so that a peer cannot look full for ever.
+    pub(crate) fn relinquish(&self) {
+        let lower = |conns: u32| conns.checked_sub(1);
+        let held = self.conns.fetch_update(Relaxed, Relaxed, lower);
+        debug_assert!(held.is_ok(), "release without pick");
+    }
+
+    /// A selection: the first after `fail_timeout` is the probe that may clear the failures, and until its
+    /// result is known the peer rests again.
+    pub(crate) fn check(&self, fail_timeout: Millis, now: Millis) {
+        if now.saturating_sub(self.checked.load(Relaxed)) > fail_timeout {
+            self.checked.store(now, Relaxed);
+        }
+    }
+
+    /// Counts a failure; returns how many count now.
+    pub(crate) fn fail(&self, now: Millis) -> u32 {
+        self.failures.fetch_add(1, Relaxed);
+        self.accessed.store(now, Relaxed);
+        self.checked.store(now, Relaxed);
+        self.fails.fetch_add(1, Relaxed).saturating_add(1)
+    }
+
+    /// A failure of a peer that has no substitute: seen in the totals, without consequence.
+    pub(crate) fn fail_alone(&self) {
+        self.failures.fetch_add(1, Relaxed);
+    }
+
+    /// A good answer clears the failures if the peer was probed after the last of them.
+    pub(crate) fn pass(&self) {
+        if self.fails.load(Relaxed) != 0 && self.accessed.load(Relaxed) < self.checked.load(Relaxed) {
+            self.fails.store(0, Relaxed);
+        }
+    }
+
+    pub(crate) fn forgive(&self) {
+        if self.fails.load(Relaxed) != 0 {
+            self.fails.store(0, Relaxed);
+        }
+    }
+
+    pub(crate) fn learn_header_time(&self, time: Millis) {
+        let average = moving_average(self.header_time.load(Relaxed), time);
+        self.header_time.store(average, Relaxed);
+    }
+
+    pub(crate) fn learn_response_time(&self, time: Millis) {
+        let average = moving_average(self.response_time.load(Relaxed), time);
+        self.response_time.store(average, Relaxed);
+    }
+}
+
+/// Exponential average with a twentieth for the newcomer, rounded to the nearest; the first value is taken whole.
+pub(crate) fn moving_average(average: Millis, value: Millis) -> Millis {
+    if average == 0 {
+        return value;
+    }
+    let sum = u128::from(value) * 5 + u128::from(average) * 95 + 50;
+    u64::try_from(sum / 100).unwrap_or(u64::MAX)
+}

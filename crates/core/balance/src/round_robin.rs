@@ -1,0 +1,63 @@
+//! Smooth weighted round robin: 5, 1, 1 gives a a b a c a a, not a a a a a b c.
+
+use crate::group::List;
+use crate::peer::{Peer, PeerSpec};
+use crate::selector::Turn;
+
+/// The running weights of one peer in one thread.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Weights {
+    /// What the peer has saved up; the highest is chosen and pays the total.
+    pub(crate) current: i64,
+    /// What it saves each turn: its weight, less after failures.
+    effective: i64,
+}
+
+impl Weights {
+    pub(crate) fn new(peer: &Peer) -> Weights {
+        Weights { current: 0, effective: peer.weight() }
+    }
+
+    /// One turn's saving. The effective weight recovers by one a turn.
+    pub(crate) fn raise(&mut self, weight: i64) -> i64 {
+        let raised = self.effective;
+        self.current += raised;
+        if self.effective < weight {
+            self.effective += 1;
+        }
+        raised
+    }
+
+    /// A failure costs a share of the weight, so that `max_fails` of them cost all of it.
+    pub(crate) fn punish(&mut self, spec: &PeerSpec) {
+        if let Some(cost) = spec.weight.checked_div(spec.max_fails) {
+            self.effective = (self.effective - i64::from(cost)).max(0);
+        }
+    }
+}
+
+pub(crate) fn pick<'a>(turn: &mut Turn<'a>, list: &'a List) -> Option<usize> {
+    let sticky = turn.hinted(list);
+    if let Some(index) = sticky {
+        // A peer deep in debt is taken without raising the others, or the debt would grow without bound and shut
+        // it off from new clients for as long.
+        let others = list.total_weight - u64::from(turn.peer(index).spec.weight);
+        if i128::from(turn.weights[index].current) <= -i128::from(others) {
+            return Some(index);
+        }
+    }
+    let mut best: Option<usize> = None;
+    let mut total = 0;
+    for index in list.range.clone() {
+        if !turn.is_open(index) {
+            continue;
+        }
+        total += turn.raise(index);
+        if best.is_none_or(|best| turn.weights[index].current > turn.weights[best].current) {
+            best = Some(index);
+        }
+    }
+    let chosen = sticky.or(best)?;
+    turn.weights[chosen].current -= total;
+    Some(chosen)
+}

@@ -1,0 +1,496 @@
+//! The `upstream` block: servers, balancing method, idle connections, sessions.
+
+use weir_model::{Keepalive, ListenAddress, Method, Millis, Sticky, Template, Upstream};
+use weir_syntax::Directive as Node;
+
+use crate::address::Authority;
+use crate::args::{Args, Unit, number, size, time};
+use crate::directive::{Action, Arity, Block, Contexts, Directive, Problem};
+use crate::lower::{Target, run};
+use crate::scope::Scope;
+
+/// What the lines of one block say about each other.
+#[derive(Default)]
+pub(crate) struct Balancing {
+    /// A method was named.
+    chosen: bool,
+    /// The method that was named last takes no `backup`.
+    no_backup: bool,
+}
+
+const IN: Directive =
+    Directive { module: "ngx_http_upstream_module", contexts: Contexts::UPSTREAM, ..Directive::NEW };
+
+pub(crate) const DIRECTIVES: &[Directive] = &[
+    Directive {
+        name: "upstream",
+        contexts: Contexts::HTTP,
+        block: true,
+        repeat: true,
+        syntax: "NAME",
+        doc: "A group of servers that proxy_pass can name.",
+        action: Action::Block(Block::Upstream),
+        ..IN
+    },
+    Directive {
+        name: "server",
+        arguments: Arity::AtLeast(1),
+        repeat: true,
+        syntax: "ADDRESS [weight=NUMBER] [max_conns=NUMBER] [max_fails=NUMBER] [fail_timeout=TIME] [backup] [down] [drain] [route=TEXT]",
+        doc: "A server of the group; a name with several addresses counts as several.",
+        action: Action::Upstream(server),
+        ..IN
+    },
+    Directive {
+        name: "hash",
+        module: "ngx_http_upstream_hash_module",
+        arguments: Arity::Between(1, 2),
+        repeat: true,
+        syntax: "KEY [consistent]",
+        doc: "Spreads by the hash of a text.",
+        action: Action::Upstream(hash),
+        ..IN
+    },
+    Directive {
+        name: "ip_hash",
+        module: "ngx_http_upstream_ip_hash_module",
+        arguments: Arity::None,
+        repeat: true,
+        doc: "Spreads by the client's address.",
+        action: Action::Upstream(|upstream, _, scope| {
+            choose(upstream, scope, Method::IpHash, true);
+            Ok(())
+        }),
+        ..IN
+    },
+    Directive {
+        name: "least_conn",
+        module: "ngx_http_upstream_least_conn_module",
+        arguments: Arity::None,
+        repeat: true,
+        doc: "Prefers the server with the fewest connections by weight.",
+        action: Action::Upstream(|upstream, _, scope| {
+            choose(upstream, scope, Method::LeastConn, false);
+            Ok(())
+        }),
+        ..IN
+    },
+    Directive {
+        name: "least_time",
+        module: "ngx_http_upstream_least_time_module",
+        arguments: Arity::Between(1, 2),
+        syntax: "header | last_byte [inflight]",
+        doc: "Prefers the server that answers soonest by weight and connections.",
+        action: Action::Upstream(least_time),
+        ..IN
+    },
+    Directive {
+        name: "random",
+        module: "ngx_http_upstream_random_module",
+        arguments: Arity::Between(0, 2),
+        repeat: true,
+        syntax: "[two [least_conn]]",
+        doc: "Picks by chance and weight, or the less busy of two picks.",
+        action: Action::Upstream(random),
+        ..IN
+    },
+    Directive {
+        name: "keepalive",
+        module: "ngx_http_upstream_keepalive_module",
+        arguments: Arity::Between(1, 2),
+        syntax: "NUMBER [local]",
+        default: "32 local",
+        doc: "The idle connections that a thread keeps to the group; 0 keeps none.",
+        action: Action::Upstream(keepalive),
+        ..IN
+    },
+    Directive {
+        name: "keepalive_requests",
+        module: "ngx_http_upstream_keepalive_module",
+        syntax: "NUMBER",
+        default: "1000",
+        doc: "The requests that a kept connection carries at most.",
+        action: Action::Upstream(|upstream, args, _| {
+            upstream.keepalive.requests = args.number(0)?;
+            Ok(())
+        }),
+        ..IN
+    },
+    Directive {
+        name: "keepalive_time",
+        module: "ngx_http_upstream_keepalive_module",
+        syntax: "TIME",
+        default: "1h",
+        doc: "The age at which a kept connection is closed.",
+        action: Action::Upstream(|upstream, args, _| {
+            upstream.keepalive.time = args.time(0)?;
+            Ok(())
+        }),
+        ..IN
+    },
+    Directive {
+        name: "keepalive_timeout",
+        module: "ngx_http_upstream_keepalive_module",
+        syntax: "TIME",
+        default: "60s",
+        doc: "How long a kept connection may be idle.",
+        action: Action::Upstream(|upstream, args, _| {
+            upstream.keepalive.timeout = args.time(0)?;
+            Ok(())
+        }),
+        ..IN
+    },
+    Directive {
+        name: "zone",
+        module: "ngx_http_upstream_zone_module",
+        arguments: Arity::Between(1, 2),
+        repeat: true,
+        syntax: "NAME [SIZE]",
+        doc: "Names the shared state of the group; Weir's threads share it in any case.",
+        action: Action::Upstream(zone),
+        ..IN
+    },
+    Directive {
+        name: "sticky",
+        module: "ngx_http_upstream_sticky_module",
+        arguments: Arity::AtLeast(2),
+        syntax: "cookie NAME ... | route $VARIABLE ... | learn create=$VARIABLE lookup=$VARIABLE zone=NAME:SIZE ...",
+        doc: "Brings a client back to the server that it had before.",
+        action: Action::Upstream(sticky),
+        ..IN
+    },
+    Directive {
+        name: "resolver",
+        arguments: Arity::AtLeast(1),
+        syntax: "ADDRESS ... [valid=TIME]",
+        doc: "The name servers that are asked while serving.",
+        action: Action::Absent("names are resolved once, when the files are read; leave the resolver out"),
+        ..IN
+    },
+    Directive {
+        name: "resolver_timeout",
+        syntax: "TIME",
+        doc: "How long a name server may take.",
+        action: Action::Absent("names are resolved once, when the files are read; leave the resolver out"),
+        ..IN
+    },
+];
+
+/// Lowers one `upstream` block.
+pub(crate) fn lower(scope: &mut Scope<'_>, node: &Node) -> Result<(), Problem> {
+    let args = Args::new(node);
+    let name = args.text(0);
+    if scope.http.upstreams.iter().any(|upstream| upstream.name.eq_ignore_ascii_case(name)) {
+        return Err(Problem::new(format!(r#"duplicate upstream "{name}""#)).at(args.word(0).span));
+    }
+    let mut upstream = Upstream {
+        name: name.to_owned(),
+        implicit: false,
+        port: 0,
+        method: Method::default(),
+        peers: Vec::new(),
+        keepalive: Keepalive::default(),
+        zone: None,
+        sticky: None,
+    };
+    scope.balancing = Balancing::default();
+    scope.enter();
+    let errors = scope.errors.len();
+    run(scope, args.body(), Contexts::UPSTREAM, &mut Target::Upstream(&mut upstream));
+    scope.leave();
+    if scope.errors.len() == errors && node.close.is_some() {
+        if upstream.peers.is_empty() {
+            let problem = Problem::new("no servers are inside upstream")
+                .help("at least one server line is expected: server ADDRESS:PORT;");
+            scope.error_at_end(node, problem);
+        } else if upstream.peers.iter().all(|peer| peer.backup) {
+            let problem = Problem::new(format!(r#"no servers in upstream "{name}""#))
+                .help("at least one server that is no backup is expected");
+            scope.error_at_end(node, problem);
+        }
+    }
+    scope.http.upstreams.push(upstream);
+    Ok(())
+}
+
+fn choose(upstream: &mut Upstream, scope: &mut Scope<'_>, method: Method, no_backup: bool) {
+    if scope.balancing.chosen {
+        scope.warn(Problem::new("load balancing method redefined"));
+    }
+    upstream.method = method;
+    scope.balancing = Balancing { chosen: true, no_backup };
+}
+
+fn server(upstream: &mut Upstream, args: &Args<'_>, scope: &mut Scope<'_>) -> Result<(), Problem> {
+    let text = args.text(0);
+    let mut line = crate::pass::peer(ListenAddress::Unix(String::new()), text);
+    for i in 1..args.len() {
+        parameter(&mut line, args, i, scope.balancing.no_backup)?;
+    }
+    let span = args.word(0).span;
+    let authority = Authority::parse(text, false)
+        .map_err(|words| Problem::new(format!(r#"{words} in upstream "{text}""#)).at(span))?;
+    let addresses = match authority {
+        Authority::Unix { path, .. } => vec![ListenAddress::Unix(path.to_owned())],
+        Authority::Inet { host, port, .. } => {
+            let port = port.unwrap_or(80);
+            let found = scope.resolve(host, &format!(r#"upstream "{text}""#), span)?;
+            found.into_iter().map(|address| ListenAddress::Inet((address, port).into())).collect()
+        }
+    };
+    upstream.peers.extend(addresses.into_iter().map(|address| weir_model::Peer { address, ..line.clone() }));
+    Ok(())
+}
+
+/// What a `server` line takes.
+const PARAMETERS: [&str; 8] =
+    ["weight=", "max_conns=", "max_fails=", "fail_timeout=", "backup", "down", "drain", "route="];
+
+/// The longest `route=`, as in nginx.
+const ROUTE: usize = 32;
+
+fn parameter(line: &mut weir_model::Peer, args: &Args<'_>, i: usize, no_backup: bool) -> Result<(), Problem> {
+    let word = args.text(i);
+    let (key, value) = word.split_once('=').map_or((word, None), |(key, value)| (key, Some(value)));
+    let invalid = || args.invalid_parameter(i);
+    let counted =
+        |value: &str| number(value).map(|n| u32::try_from(n).unwrap_or(u32::MAX)).ok_or_else(invalid);
+    match (key, value) {
+        ("weight", Some(value)) => {
+            line.weight = counted(value)?;
+            if line.weight == 0 {
+                return Err(invalid().help("a weight is at least 1; down takes a server out"));
+            }
+        }
+        ("max_conns", Some(value)) => line.max_conns = counted(value)?,
+        ("max_fails", Some(value)) => line.max_fails = counted(value)?,
+        ("fail_timeout", Some(value)) => {
+            let seconds = time(value, Unit::Seconds).ok_or_else(invalid)?;
+            line.fail_timeout = Millis(seconds.saturating_mul(1000));
+        }
+        ("backup", None) if no_backup => {
+            return Err(Problem::new(format!(r#"balancing method does not support parameter "{word}""#))
+                .at(args.word(i).span)
+                .help("hash, ip_hash and random know no backup servers"));
+        }
+        ("backup", None) => line.backup = true,
+        ("down", None) => {
+            line.down = true;
+            line.drain = false;
+        }
+        ("drain", None) => {
+            line.drain = true;
+            line.down = false;
+        }
+        ("route", Some("")) => return Err(Problem::new("route is empty").at(args.word(i).span)),
+        ("route", Some(value)) if value.len() > ROUTE => {
+            return Err(Problem::new(format!("route is longer than {ROUTE}")).at(args.word(i).span));
+        }
+        ("route", Some(value)) => line.route = Some(value.to_owned()),
+        ("resolve", None) | ("service" | "slow_start", Some(_)) => {
+            return Err(Problem::new(format!(
+                r#""{key}" parameter of "server" is not supported by this version of Weir"#
+            ))
+            .at(args.word(i).span)
+            .help("names are resolved once, when the files are read; leave the parameter out"));
+        }
+        _ => return Err(args.unknown_parameter(i, &PARAMETERS)),
+    }
+    Ok(())
+}
+
+fn hash(upstream: &mut Upstream, args: &Args<'_>, scope: &mut Scope<'_>) -> Result<(), Problem> {
+    let key = scope.template(args.word(0))?;
+    let consistent = args.len() == 2;
+    if consistent && args.text(1) != "consistent" {
+        return Err(args.invalid_parameter(1));
+    }
+    choose(upstream, scope, Method::Hash { key, consistent }, true);
+    Ok(())
+}
+
+fn least_time(upstream: &mut Upstream, args: &Args<'_>, scope: &mut Scope<'_>) -> Result<(), Problem> {
+    let inflight = args.len() == 2;
+    if inflight && args.text(1) != "inflight" {
+        return Err(args.invalid_parameter(1));
+    }
+    let last_byte = match args.text(0) {
+        "header" => false,
+        "last_byte" => true,
+        _ => return Err(args.invalid_value(0).help("header or last_byte is expected")),
+    };
+    choose(upstream, scope, Method::LeastTime { last_byte, inflight }, false);
+    Ok(())
+}
+
+fn random(upstream: &mut Upstream, args: &Args<'_>, scope: &mut Scope<'_>) -> Result<(), Problem> {
+    for (i, expected) in ["two", "least_conn"].into_iter().enumerate().take(args.len()) {
+        if args.text(i) != expected {
+            return Err(args.invalid_parameter(i).help(format!("{expected} is expected")));
+        }
+    }
+    choose(upstream, scope, Method::Random { two: args.len() > 0 }, true);
+    Ok(())
+}
+
+fn keepalive(upstream: &mut Upstream, args: &Args<'_>, _: &mut Scope<'_>) -> Result<(), Problem> {
+    let connections = number(args.text(0)).ok_or_else(|| args.not_in_list(0, &["a number"]))?;
+    if args.len() == 2 && args.text(1) != "local" {
+        return Err(args.invalid_parameter(1));
+    }
+    upstream.keepalive.connections = u32::try_from(connections).unwrap_or(u32::MAX);
+    Ok(())
+}
+
+/// Eight pages: nginx takes no smaller zone.
+const SMALLEST_ZONE: u64 = 8 * 4096;
+
+fn zone(upstream: &mut Upstream, args: &Args<'_>, scope: &mut Scope<'_>) -> Result<(), Problem> {
+    let name = args.text(0);
+    if name.is_empty() {
+        return Err(Problem::new(r#"invalid zone name """#).at(args.word(0).span));
+    }
+    if args.len() == 2 {
+        let text = args.text(1);
+        match size(text) {
+            None => return Err(Problem::new(format!(r#"invalid zone size "{text}""#)).at(args.word(1).span)),
+            Some(bytes) if bytes < SMALLEST_ZONE => {
+                return Err(Problem::new(format!(r#"zone "{name}" is too small"#))
+                    .at(args.word(1).span)
+                    .help("at least 32k is expected"));
+            }
+            Some(_) => {}
+        }
+    }
+    scope.zones.upstream.mention(name, args.len() == 2, args.span());
+    upstream.zone = Some(name.to_owned());
+    Ok(())
+}
+
+fn sticky(upstream: &mut Upstream, args: &Args<'_>, scope: &mut Scope<'_>) -> Result<(), Problem> {
+    let sticky = match args.text(0) {
+        "cookie" => cookie(args, scope)?,
+        "route" => {
+            let lookup = args.words()[1..].iter().map(|word| {
+                scope.variable(word).map(|variable| Template(vec![weir_model::Part::Variable(variable)]))
+            });
+            Sticky::Route { lookup: lookup.collect::<Result<_, _>>()? }
+        }
+        "learn" => learn(args, scope)?,
+        text => {
+            return Err(Problem::new(format!(r#"unknown parameter "{text}""#))
+                .at(args.word(0).span)
+                .help("cookie, route or learn is expected"));
+        }
+    };
+    upstream.sticky = Some(sticky);
+    Ok(())
+}
+
+fn cookie(args: &Args<'_>, scope: &mut Scope<'_>) -> Result<Sticky, Problem> {
+    let cookie_name = args.text(1);
+    if cookie_name.is_empty() {
+        return Err(args.slot(1, "empty cookie name"));
+    }
+    let (mut expires, mut domain, mut path, mut samesite) = (None, None, None, None);
+    let (mut httponly, mut secure) = (false, false);
+    for i in 2..args.len() {
+        let word = args.text(i);
+        let (key, value) = word.split_once('=').map_or((word, None), |(key, value)| (key, Some(value)));
+        let duplicate = || args.slot(i, &format!(r#"parameter "{key}" is duplicate"#));
+        let span = args.word(i).span;
+        match (key, value) {
+            ("domain" | "path", Some("")) => return Err(args.slot(i, &format!(r#"no value for "{key}""#))),
+            ("domain", Some(value)) => put(&mut domain, scope.template_of(value, span)?, duplicate)?,
+            // nginx takes the path as it is, without variables.
+            ("path", Some(value)) => put(&mut path, Template::text(value), duplicate)?,
+            ("expires", Some("max")) => put(&mut expires, u64::MAX, duplicate)?,
+            ("expires", Some(value)) => {
+                let seconds = time(value, Unit::Seconds)
+                    .ok_or_else(|| args.slot(i, r#"invalid "expires" parameter value"#))?;
+                put(&mut expires, seconds, duplicate)?;
+            }
+            ("samesite", Some(value)) => {
+                let template = scope.template_of(value, span)?;
+                let known = ["strict", "lax", "none"].iter().any(|known| known.eq_ignore_ascii_case(value));
+                if template.literal().is_some() && !known {
+                    return Err(args.slot(i, r#"invalid "samesite" parameter value"#));
+                }
+                put(&mut samesite, template, duplicate)?;
+            }
+            ("httponly", None) if httponly => return Err(duplicate()),
+            ("secure", None) if secure => return Err(duplicate()),
+            ("httponly", None) => httponly = true,
+            ("secure", None) => secure = true,
+            _ => return Err(Problem::new(format!(r#"unknown parameter "{word}""#)).at(span)),
+        }
+    }
+    Ok(Sticky::Cookie { name: cookie_name.to_owned(), expires, domain, path, httponly, secure, samesite })
+}
+
+fn put<T>(slot: &mut Option<T>, value: T, duplicate: impl FnOnce() -> Problem) -> Result<(), Problem> {
+    if slot.is_some() {
+        return Err(duplicate());
+    }
+    *slot = Some(value);
+    Ok(())
+}
+
+fn learn(args: &Args<'_>, scope: &mut Scope<'_>) -> Result<Sticky, Problem> {
+    let (mut create, mut lookup) = (Vec::new(), Vec::new());
+    let (mut zone, mut timeout, mut header) = (None, None, false);
+    for i in 1..args.len() {
+        let word = args.text(i);
+        let (key, value) = word.split_once('=').map_or((word, None), |(key, value)| (key, Some(value)));
+        match (key, value) {
+            ("zone", Some(_)) if zone.is_some() => return Err(args.slot(i, "duplicate zone")),
+            ("zone", Some(value)) => zone = Some(learn_zone(args, i, value)?),
+            ("timeout", Some(_)) if timeout.is_some() => return Err(args.slot(i, "duplicate timeout")),
+            ("timeout", Some(value)) => {
+                let millis = time(value, Unit::Millis).filter(|millis| *millis > 0);
+                timeout = Some(Millis(millis.ok_or_else(|| args.slot(i, "invalid timeout"))?));
+            }
+            ("create" | "lookup", Some(value)) => {
+                if !value.starts_with('$') {
+                    return Err(args.slot(i, &format!(r#"missing variable in the "{key}" parameter"#)));
+                }
+                let template = scope.template_of(value, args.word(i).span)?;
+                if key == "create" { create.push(template) } else { lookup.push(template) }
+            }
+            ("header", None) => header = true,
+            _ => {
+                return Err(Problem::new(format!(r#"unknown parameter "{word}""#)).at(args.word(i).span));
+            }
+        }
+    }
+    let missing = |what: &str| args.slot(0, &format!(r#""{what}" parameter is not specified"#));
+    if lookup.is_empty() {
+        return Err(missing("lookup"));
+    }
+    if create.is_empty() {
+        return Err(missing("create"));
+    }
+    let (zone, size) = zone.ok_or_else(|| missing("zone"))?;
+    let used = scope
+        .http
+        .upstreams
+        .iter()
+        .find(|other| matches!(&other.sticky, Some(Sticky::Learn { zone: name, .. }) if *name == zone));
+    if let Some(other) = used {
+        let text = format!(r#"sticky zone "{zone}" is already used in upstream "{}""#, other.name);
+        return Err(Problem::new(text));
+    }
+    Ok(Sticky::Learn { create, lookup, zone, size, timeout: timeout.unwrap_or(Millis(600_000)), header })
+}
+
+fn learn_zone(args: &Args<'_>, i: usize, text: &str) -> Result<(String, u64), Problem> {
+    let (name, bytes) = text.split_once(':').ok_or_else(|| args.slot(i, "zone size is not specified"))?;
+    if name.is_empty() {
+        return Err(args.slot(i, "zone name is not specified"));
+    }
+    let bytes = size(bytes).ok_or_else(|| args.slot(i, "invalid zone size"))?;
+    if bytes < SMALLEST_ZONE {
+        return Err(args.slot(i, "zone is too small").help("at least 32k is expected"));
+    }
+    Ok((name.to_owned(), bytes))
+}

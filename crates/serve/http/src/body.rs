@@ -1,0 +1,404 @@
+//! The body of a request: read piece by piece, or gathered in memory and in a file.
+
+use std::fs::File;
+use std::io::{self, Seek, Write};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
+
+use weir_http::Request;
+use weir_http::wire::chunked::{Chunk, Chunked};
+use weir_http::wire::head::RequestHead;
+use weir_log::Errno;
+use weir_model::Level;
+use weir_model::location::BodyInFile;
+
+use crate::buffers::SMALL;
+use crate::exchange::{Exchange, Next};
+use crate::stream::Stream;
+
+/// How far the body has been read. `at` is the place in the head's buffer that bytes are taken from.
+#[derive(Debug)]
+pub(crate) enum Reader {
+    None,
+    Length { left: u64, at: usize, started: bool },
+    Chunked { decoder: Box<Chunked>, at: usize, started: bool, done: bool },
+    /// Nobody wants the rest, and too much of it comes to wait for.
+    Discarded,
+}
+
+/// Why a body cannot be read.
+#[derive(Debug)]
+pub(crate) enum BodyError {
+    /// The client closed or reset the connection.
+    Gone,
+    Timeout,
+    /// Chunks that are none.
+    Malformed(String),
+    /// More than `client_max_body_size`.
+    TooLarge,
+    /// A temporary file could not be written.
+    File,
+}
+
+impl BodyError {
+    /// The status that tells the client.
+    pub(crate) fn status(&self) -> u16 {
+        match self {
+            Self::Gone | Self::Malformed(_) => 400,
+            Self::Timeout => 408,
+            Self::TooLarge => 413,
+            Self::File => 500,
+        }
+    }
+}
+
+impl Reader {
+    /// The body that a head announces.
+    pub(crate) fn of(head: &RequestHead) -> Self {
+        let at = head.len as usize;
+        match head.content_length {
+            _ if head.chunked => {
+                Self::Chunked { decoder: Box::new(Chunked::new()), at, started: false, done: false }
+            }
+            None | Some(0) => Self::None,
+            Some(left) => Self::Length { left, at, started: false },
+        }
+    }
+
+    pub(crate) fn is_discarded(&self) -> bool {
+        matches!(self, Self::Discarded)
+    }
+
+    pub(crate) fn discard_all(&mut self) {
+        if self.is_pending() {
+            *self = Self::Discarded;
+        }
+    }
+
+    /// Whether bytes of the body have not been read yet.
+    pub(crate) fn is_pending(&self) -> bool {
+        match self {
+            Self::None => false,
+            Self::Length { left, .. } => *left > 0,
+            Self::Chunked { done, .. } => !done,
+            Self::Discarded => true,
+        }
+    }
+
+    /// Bytes of the head's buffer that belong to this request.
+    pub(crate) fn consumed(&self, request: &Request) -> usize {
+        match self {
+            Self::None => request.head.len as usize,
+            Self::Length { at, .. } | Self::Chunked { at, .. } => *at,
+            Self::Discarded => request.bytes.len(),
+        }
+    }
+
+    /// Whether `100 Continue` is still owed when reading begins.
+    fn begin(&mut self) -> bool {
+        match self {
+            Self::Length { started, .. } | Self::Chunked { started, .. } => !std::mem::replace(started, true),
+            _ => false,
+        }
+    }
+
+    /// Appends body bytes to `out`; 0 is the end.
+    pub(crate) fn poll_data(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut Stream,
+        request: &mut Request,
+        out: &mut Vec<u8>,
+    ) -> Poll<Result<usize, BodyError>> {
+        match self {
+            Self::None | Self::Discarded => Poll::Ready(Ok(0)),
+            Self::Length { left, at, .. } => {
+                if *left == 0 {
+                    return Poll::Ready(Ok(0));
+                }
+                let limit = usize::try_from(*left).unwrap_or(usize::MAX);
+                let buffered = request.bytes.get(*at..).unwrap_or_default();
+                let count = if buffered.is_empty() {
+                    if out.len() == out.capacity() {
+                        out.reserve(SMALL);
+                    }
+                    let count = ready!(stream.poll_read_at_most(cx, out, limit)).map_err(|_| BodyError::Gone)?;
+                    if count == 0 {
+                        return Poll::Ready(Err(BodyError::Gone));
+                    }
+                    count
+                } else {
+                    let count = buffered.len().min(limit);
+                    out.extend_from_slice(&buffered[..count]);
+                    *at += count;
+                    count
+                };
+                *left -= count as u64;
+                request.request_length += count as u64;
+                Poll::Ready(Ok(count))
+            }
+            Self::Chunked { decoder, at, done, .. } => {
+                poll_chunked(cx, stream, request, out, decoder, at, done)
+            }
+        }
+    }
+}
+
+fn poll_chunked(
+    cx: &mut Context<'_>,
+    stream: &mut Stream,
+    request: &mut Request,
+    out: &mut Vec<u8>,
+    decoder: &mut Chunked,
+    at: &mut usize,
+    done: &mut bool,
+) -> Poll<Result<usize, BodyError>> {
+    if *done {
+        return Poll::Ready(Ok(0));
+    }
+    loop {
+        let buffered = request.bytes.get(*at..).unwrap_or_default();
+        if buffered.is_empty() {
+            // All was decoded: the room behind the head is free again.
+            let head = request.head.len as usize;
+            request.bytes.truncate(head);
+            *at = head;
+            if request.bytes.len() == request.bytes.capacity() {
+                request.bytes.reserve(SMALL);
+            }
+            let count = ready!(stream.poll_read(cx, &mut request.bytes)).map_err(|_| BodyError::Gone)?;
+            if count == 0 {
+                return Poll::Ready(Err(BodyError::Gone));
+            }
+            continue;
+        }
+        match decoder.advance(buffered).map_err(|error| BodyError::Malformed(error.to_string()))? {
+            Chunk::Data { skip, len } => {
+                out.extend_from_slice(&buffered[skip..skip + len]);
+                *at += skip + len;
+                request.request_length += (skip + len) as u64;
+                return Poll::Ready(Ok(len));
+            }
+            Chunk::NeedMore { consumed } => {
+                *at += consumed;
+                request.request_length += consumed as u64;
+            }
+            Chunk::End { consumed } => {
+                *at += consumed;
+                request.request_length += consumed as u64;
+                *done = true;
+                return Poll::Ready(Ok(0));
+            }
+        }
+    }
+}
+
+/// A body that was read to its end.
+#[derive(Debug, Default)]
+pub(crate) struct Gathered {
+    /// The first bytes, or all of them.
+    pub(crate) memory: Vec<u8>,
+    /// The rest; dropped with it.
+    pub(crate) file: Option<Spill>,
+}
+
+impl Gathered {
+    /// Length in bytes.
+    pub(crate) fn len(&self) -> u64 {
+        self.memory.len() as u64 + self.file.as_ref().map_or(0, |spill| spill.len)
+    }
+}
+
+/// A temporary file, removed when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Spill {
+    pub(crate) file: File,
+    pub(crate) path: std::path::PathBuf,
+    pub(crate) len: u64,
+    keep: bool,
+}
+
+impl Spill {
+    /// Creates a file in a folder, which is made when it is missing.
+    pub(crate) fn create(folder: &str, keep: bool) -> io::Result<Self> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        loop {
+            let number = NUMBER.fetch_add(1, Relaxed) + 1;
+            let path = std::path::Path::new(folder).join(format!("{:010}-{}", number, std::process::id()));
+            let opened = File::options().read(true).write(true).create_new(true).open(&path);
+            match opened {
+                Ok(file) => return Ok(Self { file, path, len: 0, keep }),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !std::path::Path::new(folder).exists() => {
+                    std::fs::create_dir_all(folder)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.seek(io::SeekFrom::Start(self.len))?;
+        self.file.write_all(bytes)?;
+        self.len += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+impl Drop for Spill {
+    fn drop(&mut self) {
+        if !self.keep {
+            // A file that is already gone needs no removal.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Says `100 Continue` when the client waits for it and none of the body is here.
+pub(crate) async fn invite(exchange: &mut Exchange<'_>) {
+    if !exchange.body.begin() {
+        return;
+    }
+    let request = &exchange.request;
+    if request.head.expect_continue && request.is_http11() && request.bytes.len() <= exchange.body.consumed(request) {
+        let sent = exchange.request.sent;
+        // A client that is gone shows when its body is read.
+        let _ = crate::respond::write(exchange, b"HTTP/1.1 100 Continue\r\n\r\n").await;
+        exchange.request.sent = sent;
+    }
+}
+
+/// Reads the whole body: up to `client_body_buffer_size` in memory, the rest in a file.
+pub(crate) async fn gather(exchange: &mut Exchange<'_>) -> Result<Gathered, BodyError> {
+    let live = exchange.live();
+    let settings = &live.site().place(exchange.request.location).settings.client;
+    let mut gathered = Gathered::default();
+    if !exchange.body.is_pending() || exchange.body.is_discarded() {
+        return Ok(gathered);
+    }
+    invite(exchange).await;
+    let room = usize::try_from(settings.body_buffer_size).unwrap_or(usize::MAX);
+    let to_file = settings.body_in_file_only != BodyInFile::Off;
+    let mut piece = Vec::new();
+    let mut total = 0_u64;
+    loop {
+        let count = read_piece(exchange, settings.body_timeout.duration(), &mut piece).await?;
+        if count == 0 {
+            break;
+        }
+        total += count as u64;
+        if settings.max_body_size > 0 && total > settings.max_body_size {
+            exchange.log(Level::Error, format_args!("client intended to send too large chunked body: {total} bytes"));
+            exchange.body.discard_all();
+            return Err(BodyError::TooLarge);
+        }
+        if gathered.file.is_none() && !to_file && gathered.memory.len() + piece.len() <= room {
+            gathered.memory.append(&mut piece);
+        } else {
+            let keep = settings.body_in_file_only == BodyInFile::On;
+            spill(exchange, &mut gathered, &settings.body_temp_path, keep, &piece)?;
+            piece.clear();
+        }
+    }
+    if to_file && gathered.file.is_none() {
+        spill(exchange, &mut gathered, &settings.body_temp_path, settings.body_in_file_only == BodyInFile::On, b"")?;
+    }
+    Ok(gathered)
+}
+
+/// Reads one piece of the body within the time that the place allows between two of them.
+pub(crate) async fn read_piece(
+    exchange: &mut Exchange<'_>,
+    limit: std::time::Duration,
+    piece: &mut Vec<u8>,
+) -> Result<usize, BodyError> {
+    let (reader, client, request) = (&mut exchange.body, &mut *exchange.client, &mut *exchange.request);
+    let stream = &mut client.stream;
+    let read = client.deadline.within(limit, |cx| reader.poll_data(cx, stream, request, piece)).await;
+    let error = match read {
+        Ok(Ok(count)) => return Ok(count),
+        Ok(Err(error)) => error,
+        Err(_) => BodyError::Timeout,
+    };
+    match &error {
+        BodyError::Gone => exchange.log(Level::Info, format_args!("client prematurely closed connection")),
+        BodyError::Timeout => exchange.log(
+            Level::Info,
+            format_args!("client timed out (110: Connection timed out) while reading client request body"),
+        ),
+        BodyError::Malformed(why) => {
+            exchange.log(Level::Info, format_args!("client sent invalid chunked body: {why}"));
+        }
+        BodyError::TooLarge | BodyError::File => {}
+    }
+    exchange.keep = false;
+    exchange.body.discard_all();
+    Err(error)
+}
+
+fn spill(
+    exchange: &Exchange<'_>,
+    gathered: &mut Gathered,
+    folder: &str,
+    keep: bool,
+    piece: &[u8],
+) -> Result<(), BodyError> {
+    let result = (|| {
+        let spill = match &mut gathered.file {
+            Some(spill) => spill,
+            empty => {
+                let mut spill = Spill::create(folder, keep)?;
+                spill.append(&gathered.memory)?;
+                gathered.memory = Vec::new();
+                empty.insert(spill)
+            }
+        };
+        spill.append(piece)
+    })();
+    result.map_err(|error: io::Error| {
+        exchange.log(
+            Level::Crit,
+            format_args!("a temporary file in \"{folder}\" cannot be written {}", Errno(&error)),
+        );
+        BodyError::File
+    })
+}
+
+/// Reads what is left of the body after the answer, so that the connection can go on. False when it cannot.
+pub(crate) async fn discard(exchange: &mut Exchange<'_>) -> bool {
+    if exchange.body.is_discarded() {
+        return false;
+    }
+    if !exchange.body.is_pending() {
+        return true;
+    }
+    // A client that waits for 100 Continue may never send the body.
+    if exchange.request.head.expect_continue && exchange.body.begin() {
+        return false;
+    }
+    let live = exchange.live();
+    let settings = &live.site().place(exchange.request.location).settings.client;
+    let end = tokio::time::Instant::now() + settings.lingering_time.duration();
+    let mut dropped = Vec::with_capacity(SMALL);
+    while tokio::time::Instant::now() < end {
+        dropped.clear();
+        match read_piece(exchange, settings.lingering_timeout.duration(), &mut dropped).await {
+            Ok(0) => return true,
+            Ok(_) => {}
+            Err(_) => return false,
+        }
+    }
+    false
+}
+
+/// The answer to a body that could not be read.
+pub(crate) fn failed(exchange: &mut Exchange<'_>, error: &BodyError) -> Next {
+    exchange.keep = false;
+    match error {
+        BodyError::Gone => {
+            exchange.request.answer.status = 400;
+            Next::Abort
+        }
+        other => Next::Error(other.status()),
+    }
+}

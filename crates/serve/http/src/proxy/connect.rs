@@ -1,0 +1,80 @@
+//! Opening connections to peers.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::pin::pin;
+use std::task::Poll;
+
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
+use tokio::time::Instant;
+use weir_log::clock;
+use weir_model::{ListenAddress, Proxy};
+
+use crate::exchange::{Exchange, Sink};
+use crate::proxy::pool::Link;
+use crate::stream::Stream;
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(crate) enum ConnectError {
+    Failed(io::Error),
+    Timeout,
+    /// The client left meanwhile.
+    ClientGone,
+}
+
+/// The address of `proxy_bind`.
+pub(crate) fn local_address(exchange: &mut Exchange<'_>, proxy: &Proxy) -> Option<SocketAddr> {
+    let bind = proxy.bind.as_ref()?;
+    let text = exchange.evaluate(|request, scope, _| request.expanded(scope, &bind.address));
+    let text = std::str::from_utf8(&text).ok()?;
+    text.parse().ok().or_else(|| text.parse().ok().map(|ip| SocketAddr::new(ip, 0)))
+}
+
+/// Connects within `proxy_connect_timeout`.
+pub(crate) async fn connect(
+    exchange: &mut Exchange<'_>,
+    address: &ListenAddress,
+    bound: Option<SocketAddr>,
+    proxy: &Proxy,
+) -> Result<Link, ConnectError> {
+    let transparent = proxy.bind.as_ref().is_some_and(|bind| bind.transparent);
+    let watch = !proxy.ignore_client_abort && matches!(exchange.sink, Sink::Client);
+    let end = Instant::now() + proxy.connect_timeout.duration();
+    let mut opening = pin!(open(address, bound, transparent));
+    let stream = poll_fn(|cx| {
+        if let Poll::Ready(opened) = opening.as_mut().poll(cx) {
+            return Poll::Ready(opened.map_err(ConnectError::Failed));
+        }
+        if watch && super::client_gone(exchange, cx) {
+            return Poll::Ready(Err(ConnectError::ClientGone));
+        }
+        exchange.client.deadline.poll(cx, end).map(|()| Err(ConnectError::Timeout))
+    })
+    .await?;
+    if proxy.socket_keepalive {
+        // A connection without probes still works.
+        let _ = weir_net::set_keepalive(stream.fd(), true);
+    }
+    Ok(Link { stream, requests: 0, born: clock::mono_ms(), bound, reused: false })
+}
+
+async fn open(address: &ListenAddress, bound: Option<SocketAddr>, transparent: bool) -> io::Result<Stream> {
+    match (address, bound) {
+        (ListenAddress::Inet(address), None) => {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            Ok(Stream::Tcp(stream))
+        }
+        (ListenAddress::Inet(address), Some(local)) => {
+            let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+            weir_net::bind_outgoing(socket.as_fd(), local, transparent)?;
+            let stream = socket.connect(*address).await?;
+            stream.set_nodelay(true)?;
+            Ok(Stream::Tcp(stream))
+        }
+        (ListenAddress::Unix(path), _) => Ok(Stream::Unix(UnixStream::connect(path).await?)),
+    }
+}

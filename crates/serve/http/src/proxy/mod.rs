@@ -1,0 +1,500 @@
+//! `proxy_pass`: choose a peer, send, read the head, retry by policy, relay the body.
+
+mod answer;
+mod connect;
+mod peers;
+pub(crate) mod pool;
+mod relay;
+mod send;
+mod tunnel;
+
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+
+use tokio::time::Instant;
+use weir_balance::Outcome;
+use weir_http::pass::{self, BodyLength, Destination};
+use weir_http::request::Try;
+use weir_http::retry::{self, Event, Situation};
+use weir_http::wire::head::Progress;
+use weir_http::wire::response::{ResponseError, ResponseHead};
+use weir_log::{Errno, clock};
+use weir_model::{Level, ListenAddress, Proxy, ProxyPass};
+
+use crate::body::{self, BodyError, Gathered};
+use crate::exchange::{Exchange, Next, Sink};
+use crate::log;
+use connect::ConnectError;
+use peers::Peers;
+use pool::Link;
+use send::{SendError, Sending};
+
+/// Why a try failed before the peer's head was complete.
+enum Failure {
+    Event(Event),
+    /// A connection from the pool had been closed by its peer, and nothing was answered.
+    Stale,
+    Client(BodyError),
+    ClientGone,
+    /// A temporary file could not be read.
+    Internal,
+}
+
+/// A peer's answer: its head, the bytes behind it, and the connection they come from.
+struct Answered {
+    link: Link,
+    head: ResponseHead,
+    /// Starts with the head.
+    bytes: Vec<u8>,
+}
+
+/// Serves a request by a peer.
+pub(crate) async fn pass(exchange: &mut Exchange<'_>, pass: &ProxyPass) -> Next {
+    let live = exchange.live();
+    let proxy = &live.site().place(exchange.request.location).settings.proxy;
+    let destination =
+        match exchange.evaluate(|request, scope, _| pass::destination(request, scope, &pass.target)) {
+            Ok(destination) => destination,
+            Err(error) => {
+                exchange.log(Level::Error, format_args!("{error}"));
+                return Next::Error(500);
+            }
+        };
+    let mut peers = match Peers::of(exchange, &live, &destination) {
+        Ok(peers) => peers,
+        Err(status) => return Next::Error(status),
+    };
+    let streams = streams_body(exchange, proxy);
+    let gathered = if streams || !proxy.pass_request_body {
+        Gathered::default()
+    } else {
+        match body::gather(exchange).await {
+            Ok(gathered) => gathered,
+            Err(error) => return body::failed(exchange, &error),
+        }
+    };
+    show_body(exchange, &gathered);
+    let length = body_length(exchange, proxy, &gathered, streams);
+    let (gathered, length) = replaced_body(exchange, proxy, gathered, length);
+    if streams {
+        body::invite(exchange).await;
+    }
+    let mut head = exchange.client.thread.buffers.small();
+    write_head(exchange, &destination, length, &mut head);
+    let chunked = length == BodyLength::Chunked;
+    let mut sending = Sending::new(head, gathered, streams, chunked);
+    let next = tries(exchange, proxy, &mut peers, &mut sending).await;
+    let (head, _) = sending.into_parts();
+    exchange.client.thread.buffers.give(head);
+    peers.end();
+    next
+}
+
+fn write_head(exchange: &mut Exchange<'_>, destination: &Destination, length: BodyLength, out: &mut Vec<u8>) {
+    exchange.evaluate(|request, scope, place| {
+        pass::write_request(request, scope, place, destination, length, out);
+    });
+}
+
+/// Whether the body goes to the peer while it arrives.
+fn streams_body(exchange: &Exchange<'_>, proxy: &Proxy) -> bool {
+    let chunked = exchange.request.head.chunked;
+    !proxy.request_buffering
+        && proxy.pass_request_body
+        && proxy.set_body.is_none()
+        && exchange.body.is_pending()
+        && !exchange.body.is_discarded()
+        && !(chunked && proxy.http_1_0)
+}
+
+fn body_length(exchange: &Exchange<'_>, proxy: &Proxy, gathered: &Gathered, streams: bool) -> BodyLength {
+    let head = &exchange.request.head;
+    match (streams, head.chunked, head.content_length) {
+        (true, true, _) => BodyLength::Chunked,
+        (true, false, Some(length)) => BodyLength::Known(length),
+        _ if !proxy.pass_request_body => head.content_length.map_or(BodyLength::None, BodyLength::Known),
+        (false, true, _) => BodyLength::Known(gathered.len()),
+        (_, _, Some(length)) if exchange.is_sub && length != gathered.len() => BodyLength::None,
+        (_, _, Some(length)) => BodyLength::Known(length),
+        (_, _, None) => BodyLength::None,
+    }
+}
+
+/// `proxy_set_body` stands in place of the client's body.
+fn replaced_body(
+    exchange: &mut Exchange<'_>,
+    proxy: &Proxy,
+    gathered: Gathered,
+    length: BodyLength,
+) -> (Gathered, BodyLength) {
+    match &proxy.set_body {
+        None => (gathered, length),
+        Some(template) => {
+            let memory = exchange.evaluate(|request, scope, _| request.expanded(scope, template));
+            let length = BodyLength::Known(memory.len() as u64);
+            (Gathered { memory, file: None }, length)
+        }
+    }
+}
+
+/// `$request_body` and `$request_body_file`.
+fn show_body(exchange: &mut Exchange<'_>, gathered: &Gathered) {
+    if gathered.len() == 0 && gathered.file.is_none() {
+        return;
+    }
+    exchange.request.body.memory.clone_from(&gathered.memory);
+    exchange.request.body.file =
+        gathered.file.as_ref().map(|spill| spill.path.to_string_lossy().into_owned());
+}
+
+/// Asks peer after peer until one answers or the policy ends it.
+async fn tries(exchange: &mut Exchange<'_>, proxy: &Proxy, peers: &mut Peers, sending: &mut Sending) -> Next {
+    let begun = clock::mono_ms();
+    let mut redirected = !exchange.request.tries.is_empty();
+    let mut tries_left = peers.tries();
+    if proxy.next_upstream_tries > 0 {
+        tries_left = tries_left.min(proxy.next_upstream_tries);
+    }
+    let bound = connect::local_address(exchange, proxy);
+    let mut fresh_only = false;
+    loop {
+        if !fresh_only {
+            let Some(name) = peers.next(exchange) else {
+                return no_live_upstreams(exchange, peers, redirected);
+            };
+            let after_redirect = std::mem::take(&mut redirected);
+            exchange.request.tries.push(Try { peer: name, after_redirect, ..Try::default() });
+            tries_left = tries_left.saturating_sub(1);
+        }
+        let started = clock::mono_ms();
+        let outcome = attempt(exchange, proxy, peers, sending, bound, fresh_only, started).await;
+        let event = match outcome {
+            Ok(answered) => {
+                let situation = situation(exchange, proxy, sending, tries_left, begun);
+                let event = Event::Status(answered.head.status);
+                if !retry::may_retry(&proxy.next_upstream, event, &situation) {
+                    return answer::deliver(exchange, proxy, peers, sending, answered, started).await;
+                }
+                exchange.client.thread.buffers.give(answered.bytes);
+                event
+            }
+            Err(Failure::Stale) => {
+                // Nothing was answered and the connection was old: the same peer gets a new one.
+                fresh_only = true;
+                sending.again();
+                continue;
+            }
+            Err(Failure::Event(event)) => event,
+            Err(Failure::Client(error)) => {
+                peers.release(Outcome::Neutral);
+                return body::failed(exchange, &error);
+            }
+            Err(Failure::ClientGone) => {
+                peers.release(Outcome::Neutral);
+                return client_left(exchange);
+            }
+            Err(Failure::Internal) => {
+                peers.release(Outcome::Neutral);
+                return Next::Error(500);
+            }
+        };
+        fresh_only = false;
+        let uncounted = matches!(event, Event::Status(403 | 404));
+        peers.release(if uncounted { Outcome::NextUncounted } else { Outcome::Failure });
+        note_end(exchange, event, started);
+        let situation = situation(exchange, proxy, sending, tries_left, begun);
+        if !retry::may_retry(&proxy.next_upstream, event, &situation) {
+            return Next::Error(retry::final_status(event));
+        }
+        sending.again();
+    }
+}
+
+fn situation(
+    exchange: &Exchange<'_>,
+    proxy: &Proxy,
+    sending: &Sending,
+    tries_left: u32,
+    begun: u64,
+) -> Situation {
+    Situation {
+        tries_left,
+        elapsed: clock::mono_ms().saturating_sub(begun),
+        timeout: proxy.next_upstream_timeout.0,
+        non_idempotent: retry::is_non_idempotent(exchange.request.method()),
+        request_sent: sending.sent > 0,
+        body_spent: sending.spent,
+    }
+}
+
+fn note_end(exchange: &mut Exchange<'_>, event: Event, started: u64) {
+    if let Some(last) = exchange.request.tries.last_mut() {
+        last.response = Some(clock::mono_ms().saturating_sub(started));
+        if last.status.is_none() {
+            last.status = Some(retry::final_status(event));
+        }
+    }
+}
+
+fn no_live_upstreams(exchange: &mut Exchange<'_>, peers: &Peers, after_redirect: bool) -> Next {
+    log::error(exchange, Level::Error, format_args!("no live upstreams while connecting to upstream"), Some(&url(exchange, peers.name())));
+    let peer = peers.name().to_owned();
+    exchange.request.tries.push(Try {
+        peer,
+        status: Some(502),
+        response: Some(0),
+        after_redirect,
+        ..Try::default()
+    });
+    Next::Error(502)
+}
+
+/// 499: nobody waits for the answer any more.
+fn client_left(exchange: &mut Exchange<'_>) -> Next {
+    exchange.log(
+        Level::Info,
+        format_args!("epoll_wait() reported that client prematurely closed connection, so upstream connection is closed too"),
+    );
+    exchange.request.answer.status = 499;
+    exchange.keep = false;
+    Next::Abort
+}
+
+/// `http://PEER/URI` for the error log.
+fn url(exchange: &Exchange<'_>, peer: &str) -> Vec<u8> {
+    let mut url = b"http://".to_vec();
+    url.extend_from_slice(peer.as_bytes());
+    url.extend_from_slice(exchange.request.text(exchange.request.head.target));
+    url
+}
+
+/// Logs what went wrong with the peer that is being asked.
+fn complain(exchange: &Exchange<'_>, level: Level, message: std::fmt::Arguments<'_>) {
+    let peer = exchange.request.tries.last().map_or("", |last| last.peer.as_str());
+    log::error(exchange, level, message, Some(&url(exchange, peer)));
+}
+
+/// One try with the chosen peer, up to its complete head.
+async fn attempt(
+    exchange: &mut Exchange<'_>,
+    proxy: &Proxy,
+    peers: &Peers,
+    sending: &mut Sending,
+    bound: Option<std::net::SocketAddr>,
+    fresh_only: bool,
+    started: u64,
+) -> Result<Answered, Failure> {
+    let address = peers.address().clone();
+    let idle = if fresh_only { None } else { peers.pool().and_then(|pool| pool.take(&address, bound)) };
+    let mut link = match idle {
+        Some(link) => link,
+        None => open(exchange, proxy, &address, bound).await?,
+    };
+    if let Some(last) = exchange.request.tries.last_mut() {
+        last.connect = Some(clock::mono_ms().saturating_sub(started));
+    }
+    link.requests += 1;
+    let mut bytes = exchange.client.thread.buffers.small();
+    let mut head = ResponseHead::new();
+    let result = converse(exchange, proxy, sending, &mut link, &mut head, &mut bytes).await;
+    if let Some(last) = exchange.request.tries.last_mut() {
+        last.sent += sending.sent;
+        last.received += bytes.len() as u64;
+    }
+    match result {
+        Ok(()) => {
+            if let Some(last) = exchange.request.tries.last_mut() {
+                last.status = Some(head.status);
+                last.header = Some(clock::mono_ms().saturating_sub(started));
+            }
+            Ok(Answered { link, head, bytes })
+        }
+        Err(failure) => {
+            exchange.client.thread.buffers.give(bytes);
+            Err(failure)
+        }
+    }
+}
+
+async fn open(
+    exchange: &mut Exchange<'_>,
+    proxy: &Proxy,
+    address: &ListenAddress,
+    bound: Option<std::net::SocketAddr>,
+) -> Result<Link, Failure> {
+    match connect::connect(exchange, address, bound, proxy).await {
+        Ok(link) => Ok(link),
+        Err(ConnectError::Failed(error)) => {
+            complain(
+                exchange,
+                Level::Error,
+                format_args!("connect() failed {} while connecting to upstream", Errno(&error)),
+            );
+            Err(Failure::Event(Event::Error))
+        }
+        Err(ConnectError::Timeout) => {
+            complain(
+                exchange,
+                Level::Error,
+                format_args!("upstream timed out (110: Connection timed out) while connecting to upstream"),
+            );
+            Err(Failure::Event(Event::Timeout))
+        }
+        Err(ConnectError::ClientGone) => Err(Failure::ClientGone),
+    }
+}
+
+/// What one look at both ends brought.
+enum Turn {
+    Head,
+    SendFailed(SendError),
+    ReadFailed(std::io::Error),
+    Closed,
+    Bad(ResponseError),
+    TooBig,
+    ClientGone,
+    Timeout,
+}
+
+/// Sends the request and reads the head of the answer, both at once: a peer may answer early.
+async fn converse(
+    exchange: &mut Exchange<'_>,
+    proxy: &Proxy,
+    sending: &mut Sending,
+    link: &mut Link,
+    head: &mut ResponseHead,
+    bytes: &mut Vec<u8>,
+) -> Result<(), Failure> {
+    let watch = !proxy.ignore_client_abort && matches!(exchange.sink, Sink::Client);
+    let limit = usize::try_from(proxy.buffer_size).unwrap_or(usize::MAX);
+    let mut send_failed = None;
+    let mut end: Option<Instant> = None;
+    let mut progress = 0;
+    let turn = poll_fn(|cx| {
+        if !sending.done && send_failed.is_none() {
+            let (client, request) = (&mut *exchange.client, &mut *exchange.request);
+            let sent = sending.poll(cx, &mut link.stream, client, &mut exchange.body, request);
+            match sent {
+                Poll::Ready(Ok(())) => end = None,
+                // The peer may have said why before it closed: what it sent is read first.
+                Poll::Ready(Err(error @ SendError::Peer(_))) => send_failed = Some(error),
+                Poll::Ready(Err(error)) => return Poll::Ready(Turn::SendFailed(error)),
+                Poll::Pending => {}
+            }
+            if sending.sent != progress {
+                progress = sending.sent;
+                end = None;
+            }
+        }
+        loop {
+            let Poll::Ready(read) = link.stream.poll_read(cx, bytes) else { break };
+            match read {
+                Ok(0) => return Poll::Ready(send_failed.take().map_or(Turn::Closed, Turn::SendFailed)),
+                Ok(_) => end = None,
+                Err(error) => {
+                    return Poll::Ready(send_failed.take().map_or(Turn::ReadFailed(error), Turn::SendFailed));
+                }
+            }
+            match advance(head, bytes, limit) {
+                Some(turn) => return Poll::Ready(turn),
+                None => continue,
+            }
+        }
+        if send_failed.is_none() && watch && client_gone(exchange, cx) {
+            return Poll::Ready(Turn::ClientGone);
+        }
+        let limit = if sending.done { proxy.read_timeout } else { proxy.send_timeout };
+        let at = *end.get_or_insert_with(|| Instant::now() + limit.duration());
+        exchange.client.deadline.poll(cx, at).map(|()| Turn::Timeout)
+    })
+    .await;
+    conclude(exchange, sending, link, bytes.is_empty(), turn)
+}
+
+/// Reads the head as far as it is there. Interim answers are passed over (RFC 9110, section 15.2).
+fn advance(head: &mut ResponseHead, bytes: &mut Vec<u8>, limit: usize) -> Option<Turn> {
+    loop {
+        match head.advance(bytes) {
+            Ok(Progress::Complete) if (100..200).contains(&head.status) && head.status != 101 => {
+                bytes.drain(..(head.len as usize).min(bytes.len()));
+                head.clear();
+            }
+            Ok(Progress::Complete) if head.len as usize > limit => return Some(Turn::TooBig),
+            Ok(Progress::Complete) => return Some(Turn::Head),
+            Ok(Progress::Partial) if bytes.len() >= limit => return Some(Turn::TooBig),
+            Ok(Progress::Partial) => return None,
+            Err(error) => return Some(Turn::Bad(error)),
+        }
+    }
+}
+
+fn conclude(
+    exchange: &Exchange<'_>,
+    sending: &Sending,
+    link: &Link,
+    unanswered: bool,
+    turn: Turn,
+) -> Result<(), Failure> {
+    let phase = if sending.done { "reading response header from" } else { "sending request to" };
+    // A request that cannot be repeated safely is only repeated when its peer cannot have seen it.
+    let repeatable = !sending.spent && !retry::is_non_idempotent(exchange.request.method());
+    let stale = link.reused && unanswered && repeatable;
+    match turn {
+        Turn::Head => return Ok(()),
+        Turn::ClientGone => return Err(Failure::ClientGone),
+        Turn::SendFailed(SendError::Client(error)) => return Err(Failure::Client(error)),
+        Turn::SendFailed(SendError::File(error)) => {
+            exchange.log(Level::Crit, format_args!("pread() failed {} while sending request to upstream", Errno(&error)));
+            return Err(Failure::Internal);
+        }
+        Turn::Closed | Turn::ReadFailed(_) | Turn::SendFailed(SendError::Peer(_)) if stale => {
+            return Err(Failure::Stale);
+        }
+        Turn::SendFailed(SendError::Peer(error)) => complain(
+            exchange,
+            Level::Error,
+            format_args!("writev() failed {} while sending request to upstream", Errno(&error)),
+        ),
+        Turn::ReadFailed(error) => {
+            complain(exchange, Level::Error, format_args!("recv() failed {} while {phase} upstream", Errno(&error)));
+        }
+        Turn::Closed => complain(
+            exchange,
+            Level::Error,
+            format_args!("upstream prematurely closed connection while {phase} upstream"),
+        ),
+        Turn::Bad(error) => {
+            complain(exchange, Level::Error, format_args!("{error} while reading response header from upstream"));
+            return Err(Failure::Event(Event::InvalidHeader));
+        }
+        Turn::TooBig => {
+            complain(
+                exchange,
+                Level::Error,
+                format_args!("upstream sent too big header while reading response header from upstream"),
+            );
+            return Err(Failure::Event(Event::InvalidHeader));
+        }
+        Turn::Timeout => {
+            complain(
+                exchange,
+                Level::Error,
+                format_args!("upstream timed out (110: Connection timed out) while {phase} upstream"),
+            );
+            return Err(Failure::Event(Event::Timeout));
+        }
+    }
+    Err(Failure::Event(Event::Error))
+}
+
+/// Whether the client has closed its connection. Bytes of its next request are kept.
+fn client_gone(exchange: &mut Exchange<'_>, cx: &mut Context<'_>) -> bool {
+    if exchange.body.is_pending() {
+        return false;
+    }
+    let request = &mut *exchange.request;
+    if request.bytes.len() == request.bytes.capacity() {
+        return false;
+    }
+    matches!(exchange.client.stream.poll_read(cx, &mut request.bytes), Poll::Ready(Ok(0) | Err(_)))
+}

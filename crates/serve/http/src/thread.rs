@@ -1,0 +1,329 @@
+//! A data thread: one runtime, its listeners, its connections and its share of every pool.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::Waker;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::AbortHandle;
+use weir_log::{AccessOptions, AccessSink, Errno};
+use weir_model::{Level, ListenAddress, LogTarget, Upstream};
+
+use crate::buffers::Buffers;
+use crate::connection;
+use crate::live::{Live, Prepared};
+use crate::proxy::pool::Pool;
+use crate::stream::Stream;
+
+/// Counters of one thread; only it writes them, everybody may read.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) accepted: AtomicU64,
+    pub(crate) handled: AtomicU64,
+    pub(crate) requests: AtomicU64,
+    pub(crate) active: AtomicU64,
+    pub(crate) reading: AtomicU64,
+    pub(crate) writing: AtomicU64,
+    pub(crate) waiting: AtomicU64,
+    /// Turns of the event loop.
+    pub(crate) turns: AtomicU64,
+    /// Connections that still run a request of an older generation.
+    pub(crate) outdated: AtomicU64,
+    /// Set once the thread has ended.
+    pub(crate) finished: std::sync::atomic::AtomicBool,
+}
+
+/// What all threads of a worker share.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    pub(crate) serial: AtomicU64,
+    pub(crate) counters: std::sync::RwLock<Vec<Arc<Counters>>>,
+    pub(crate) hostname: String,
+}
+
+/// Orders to a thread.
+pub(crate) enum Order {
+    Apply { prepared: Arc<Prepared>, listeners: Vec<Vec<OwnedFd>>, done: std::sync::mpsc::Sender<()> },
+    Reopen { files: Arc<HashMap<LogTarget, Arc<OwnedFd>>> },
+    Quit { limit: Option<Duration> },
+}
+
+type SinkKey = (LogTarget, Option<usize>, Option<u64>, Option<u8>);
+
+/// State of a data thread.
+pub(crate) struct Thread {
+    pub(crate) index: usize,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) buffers: Buffers,
+    live: RefCell<Option<Rc<Live>>>,
+    sinks: RefCell<HashMap<SinkKey, Rc<AccessSink>>>,
+    pools: RefCell<HashMap<(String, u16, bool), Rc<Pool>>>,
+    listeners: RefCell<Vec<AbortHandle>>,
+    pub(crate) quitting: Cell<bool>,
+    wakers: RefCell<Vec<Option<Waker>>>,
+    free_wakers: RefCell<Vec<usize>>,
+    pub(crate) drained: tokio::sync::Notify,
+    flush: FlushList,
+}
+
+/// Sinks that the park hook flushes; shared with it because it must be `Send`, used on this thread alone.
+type FlushList = Rc<RefCell<Vec<Rc<AccessSink>>>>;
+
+thread_local! {
+    static FLUSH: FlushList = Rc::default();
+}
+
+impl Thread {
+    fn new(index: usize, shared: Arc<Shared>, counters: Arc<Counters>) -> Self {
+        Self {
+            index,
+            shared,
+            counters,
+            buffers: Buffers::default(),
+            live: RefCell::new(None),
+            sinks: RefCell::default(),
+            pools: RefCell::default(),
+            listeners: RefCell::default(),
+            quitting: Cell::new(false),
+            wakers: RefCell::default(),
+            free_wakers: RefCell::default(),
+            drained: tokio::sync::Notify::new(),
+            flush: FLUSH.with(Rc::clone),
+        }
+    }
+
+    /// The current generation.
+    pub(crate) fn live(&self) -> Rc<Live> {
+        self.live.borrow().as_ref().map(Rc::clone).expect("a thread accepts only once it has a generation")
+    }
+
+    /// Where this thread's selectors start.
+    pub(crate) fn seed(&self) -> u64 {
+        self.index as u64
+    }
+
+    pub(crate) fn pool(&self, upstream: &Upstream) -> Rc<Pool> {
+        let key = (upstream.name.clone(), upstream.port, upstream.implicit);
+        let mut pools = self.pools.borrow_mut();
+        let pool = pools.entry(key).or_insert_with(|| Rc::new(Pool::default()));
+        pool.set_limits(if upstream.implicit {
+            weir_model::Keepalive { connections: 0, ..upstream.keepalive }
+        } else {
+            upstream.keepalive
+        });
+        Rc::clone(pool)
+    }
+
+    pub(crate) fn sink(
+        &self,
+        shared: &Prepared,
+        target: &LogTarget,
+        options: AccessOptions,
+    ) -> Option<Rc<AccessSink>> {
+        let key = (target.clone(), options.buffer, options.flush_ms, options.gzip);
+        if let Some(sink) = self.sinks.borrow().get(&key) {
+            return Some(Rc::clone(sink));
+        }
+        let sink = match target {
+            LogTarget::File(_) => {
+                let file = shared.files.get(target)?;
+                AccessSink::file(file.duplicate().ok()?, options)
+            }
+            LogTarget::Stderr => {
+                let fd = rustix::io::dup(rustix::stdio::stderr()).ok()?;
+                AccessSink::file(fd, options)
+            }
+            LogTarget::Syslog(_) => AccessSink::syslog(Arc::clone(shared.syslogs.get(target)?)),
+            LogTarget::Memory => return None,
+        };
+        let sink = Rc::new(sink);
+        self.sinks.borrow_mut().insert(key, Rc::clone(&sink));
+        self.flush.borrow_mut().push(Rc::clone(&sink));
+        Some(sink)
+    }
+
+    /// Registers a connection's waker for [`Self::wake_all`].
+    pub(crate) fn enlist(&self, waker: Waker) -> usize {
+        let mut wakers = self.wakers.borrow_mut();
+        match self.free_wakers.borrow_mut().pop() {
+            Some(slot) => {
+                if let Some(place) = wakers.get_mut(slot) {
+                    *place = Some(waker);
+                }
+                slot
+            }
+            None => {
+                wakers.push(Some(waker));
+                wakers.len() - 1
+            }
+        }
+    }
+
+    pub(crate) fn discharge(&self, slot: usize) {
+        if let Some(place) = self.wakers.borrow_mut().get_mut(slot) {
+            *place = None;
+        }
+        self.free_wakers.borrow_mut().push(slot);
+    }
+
+    fn wake_all(&self) {
+        for waker in self.wakers.borrow().iter().flatten() {
+            waker.wake_by_ref();
+        }
+    }
+
+    fn apply(self: &Rc<Self>, prepared: Arc<Prepared>, listeners: Vec<Vec<OwnedFd>>) {
+        let live = Rc::new(Live::new(Arc::clone(&prepared), self));
+        *self.live.borrow_mut() = Some(Rc::clone(&live));
+        // Accepting is handed to new tasks as a whole: what waits in a socket's queue stays there meanwhile.
+        let mut running = self.listeners.borrow_mut();
+        running.drain(..).for_each(|task| task.abort());
+        for (listener, sockets) in prepared.site.http().listeners.iter().zip(listeners) {
+            let address = Rc::new(listener.address.clone());
+            for fd in sockets {
+                match open(&address, fd) {
+                    Ok(open) => {
+                        let task = accept(Rc::clone(self), Rc::clone(&address), open);
+                        running.push(tokio::task::spawn_local(task).abort_handle());
+                    }
+                    Err(error) => live.shared.main_log.note(
+                        Level::Emerg,
+                        format_args!("listening on {address} failed {}", Errno(&error)),
+                    ),
+                }
+            }
+        }
+        // Connections that wait between requests belong to the new generation from now on.
+        self.counters.outdated.store(0, Relaxed);
+    }
+
+    fn reopen(&self, files: &HashMap<LogTarget, Arc<OwnedFd>>) {
+        for (key, sink) in self.sinks.borrow().iter() {
+            if let Some(fd) = files.get(&key.0) {
+                sink.replace(Arc::clone(fd));
+            }
+        }
+    }
+
+    fn quit(&self) {
+        self.quitting.set(true);
+        for task in self.listeners.borrow_mut().drain(..) {
+            task.abort();
+        }
+        for pool in self.pools.borrow().values() {
+            pool.clear();
+        }
+        self.wake_all();
+        if self.counters.active.load(Relaxed) == 0 {
+            self.drained.notify_one();
+        }
+    }
+}
+
+enum Listening {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+fn open(address: &ListenAddress, fd: OwnedFd) -> std::io::Result<Listening> {
+    Ok(match address {
+        ListenAddress::Inet(_) => {
+            let listener = std::net::TcpListener::from(fd);
+            listener.set_nonblocking(true)?;
+            // Accepted sockets inherit it, so no call is needed for each of them.
+            weir_net::set_nodelay(std::os::fd::AsFd::as_fd(&listener), true)?;
+            Listening::Tcp(TcpListener::from_std(listener)?)
+        }
+        ListenAddress::Unix(_) => {
+            let listener = std::os::unix::net::UnixListener::from(fd);
+            listener.set_nonblocking(true)?;
+            Listening::Unix(UnixListener::from_std(listener)?)
+        }
+    })
+}
+
+async fn accept(thread: Rc<Thread>, address: Rc<ListenAddress>, listening: Listening) {
+    loop {
+        let accepted = match &listening {
+            Listening::Tcp(listener) => {
+                listener.accept().await.map(|(stream, peer)| (Stream::Tcp(stream), Some(peer)))
+            }
+            Listening::Unix(listener) => {
+                listener.accept().await.map(|(stream, _)| (Stream::Unix(stream), None))
+            }
+        };
+        match accepted {
+            Ok((stream, peer)) => connection::spawn(&thread, Rc::clone(&address), stream, peer),
+            Err(error) => {
+                let full = matches!(error.raw_os_error(), Some(23 | 24));
+                let level = if full { Level::Crit } else { Level::Alert };
+                thread.live().shared.main_log.note(level, format_args!("accept4() failed {}", Errno(&error)));
+                // With no descriptor left every accept fails at once: wait for some to be closed.
+                tokio::time::sleep(Duration::from_millis(if full { 100 } else { 1 })).await;
+            }
+        }
+    }
+}
+
+/// Runs a data thread until it has quit.
+pub(crate) fn run(index: usize, shared: Arc<Shared>, counters: Arc<Counters>, orders: UnboundedReceiver<Order>) {
+    let turns = Arc::clone(&counters);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .on_thread_park(move || {
+            turns.turns.fetch_add(1, Relaxed);
+            FLUSH.with(|sinks| sinks.borrow().iter().for_each(|sink| sink.flush()));
+        })
+        .build_local(tokio::runtime::LocalOptions::default())
+        .expect("a thread can make an event loop");
+    let done = Arc::clone(&counters);
+    runtime.block_on(control(Rc::new(Thread::new(index, shared, counters)), orders));
+    drop(runtime);
+    FLUSH.with(|sinks| sinks.borrow_mut().drain(..).for_each(|sink| sink.finish()));
+    done.finished.store(true, Relaxed);
+}
+
+async fn control(thread: Rc<Thread>, mut orders: UnboundedReceiver<Order>) {
+    let beat = tokio::task::spawn_local(heartbeat(Rc::clone(&thread)));
+    while let Some(order) = orders.recv().await {
+        match order {
+            Order::Apply { prepared, listeners, done } => {
+                thread.apply(prepared, listeners);
+                // The worker waits for every thread; one that is gone does not.
+                let _ = done.send(());
+            }
+            Order::Reopen { files } => thread.reopen(&files),
+            Order::Quit { limit } => {
+                thread.quit();
+                let drained = thread.drained.notified();
+                match limit {
+                    Some(limit) => drop(tokio::time::timeout(limit, drained).await),
+                    None => drained.await,
+                }
+                break;
+            }
+        }
+    }
+    beat.abort();
+}
+
+/// Turns the loop once a second even when nothing happens, and closes what idled too long.
+async fn heartbeat(thread: Rc<Thread>) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let now = weir_log::clock::mono_ms();
+        for pool in thread.pools.borrow().values() {
+            pool.sweep(now);
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! The keeper: holds what must outlive the worker (sockets, files, configuration), obeys signals, and sees that a
+//! worker serves. It reads nothing from the internet.
+
+mod child;
+pub(crate) mod logs;
+pub(crate) mod pid_file;
+mod reload;
+pub(crate) mod sockets;
+mod start;
+mod upgrade;
+
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitCode, ExitStatus};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use weir_model::Config;
+use weir_net::{Received, Signal, Signals};
+
+pub(crate) use child::WORKER;
+pub(crate) use start::{run, test};
+
+use crate::journal::Journal;
+use crate::message::{Identity, Order, Report};
+use crate::place::Invocation;
+use child::Child;
+use logs::Logs;
+use sockets::Sockets;
+use upgrade::Launch;
+
+/// What serves: everything that a reload replaces together.
+struct Serving {
+    generation: u64,
+    config: Config,
+    identity: Identity,
+    sockets: Sockets,
+    logs: Logs,
+}
+
+/// Serving --WINCH--> Resting --HUP--> Serving; any --QUIT--> Quitting; any --TERM, INT--> Stopping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// A worker runs or is about to.
+    Serving,
+    /// Its workers were sent away, and a new binary serves.
+    Resting,
+    /// Workers finish what they have, then this process ends.
+    Quitting,
+    /// The same without finishing.
+    Stopping,
+}
+
+/// After so many deaths of workers in [`DEATH_WINDOW`] the next one waits for [`DEATH_PAUSE`].
+const DEATHS: usize = 5;
+const DEATH_WINDOW: Duration = Duration::from_secs(10);
+const DEATH_PAUSE: Duration = Duration::from_secs(1);
+/// A worker that was told to stop at once, or whose limit of a graceful end is over, is killed after this.
+const KILL_AFTER: Duration = Duration::from_secs(1);
+
+struct Keeper {
+    invocation: Invocation,
+    launch: Launch,
+    journal: Journal,
+    signals: Signals,
+    serving: Serving,
+    /// The last one that is not leaving is the one that serves.
+    workers: Vec<Child>,
+    stage: Stage,
+    /// Set when a reload chose other paths than the start.
+    pid_path: String,
+    /// A new binary that was started from here.
+    successor: Option<u32>,
+    daemon: bool,
+    deaths: Vec<Instant>,
+    restart_at: Option<Instant>,
+    kill_at: Option<Instant>,
+}
+
+impl Keeper {
+    /// Obeys signals and looks after workers until the end.
+    fn watch(mut self) -> ExitCode {
+        loop {
+            if let Err(error) = self.sleep() {
+                self.journal.alert(format_args!("poll() failed {}", weir_log::Errno(&error)));
+            }
+            loop {
+                match self.signals.take() {
+                    Ok(Some(received)) => self.obey(received),
+                    Ok(None) => break,
+                    Err(error) => {
+                        self.journal.alert(format_args!("read() failed {}", weir_log::Errno(&error)));
+                        break;
+                    }
+                }
+            }
+            self.timers();
+            if self.workers.is_empty() && matches!(self.stage, Stage::Quitting | Stage::Stopping) {
+                return self.exit();
+            }
+        }
+    }
+
+    /// Waits for a signal, a report or a timer, and takes the reports.
+    fn sleep(&mut self) -> io::Result<()> {
+        let next = [self.restart_at, self.kill_at].into_iter().flatten().min();
+        let timeout = next.map(|at| {
+            let wait = at.saturating_duration_since(Instant::now());
+            Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: wait.subsec_nanos().into() }
+        });
+        let mut fds = vec![PollFd::new(&self.signals, PollFlags::IN)];
+        let listened = self.workers.iter().filter(|w| !w.deaf);
+        fds.extend(listened.map(|worker| PollFd::from_borrowed_fd(worker.as_fd(), PollFlags::IN)));
+        match rustix::event::poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let ready: Vec<bool> = fds[1..].iter().map(|fd| !fd.revents().is_empty()).collect();
+        for (worker, ready) in self.workers.iter_mut().filter(|w| !w.deaf).zip(ready) {
+            if ready {
+                take_report(worker, &self.journal);
+            }
+        }
+        Ok(())
+    }
+
+    fn timers(&mut self) {
+        let now = Instant::now();
+        if self.restart_at.is_some_and(|at| at <= now) {
+            self.restart_at = None;
+            self.start_worker();
+        }
+        if self.kill_at.is_some_and(|at| at <= now) {
+            self.kill_at = Some(now + KILL_AFTER);
+            self.workers
+                .iter()
+                .filter(|worker| worker.leaving)
+                .for_each(|worker| worker.signal(Signal::Kill));
+        }
+    }
+
+    fn obey(&mut self, received: Received) {
+        let ending = matches!(self.stage, Stage::Quitting | Stage::Stopping);
+        let busy = self.successor.is_some() || self.launch.predecessor_lives();
+        let action = match received.signal {
+            Signal::Quit => ", shutting down",
+            Signal::Term | Signal::Int => ", exiting",
+            Signal::Winch if self.daemon => ", stop accepting connections",
+            Signal::Winch => "",
+            Signal::Hup => ", reconfiguring",
+            Signal::Usr1 => ", reopening logs",
+            Signal::Usr2 if busy => ", ignoring",
+            Signal::Usr2 => ", changing binary",
+            Signal::Chld | Signal::Kill => "",
+        };
+        let (number, name) = (received.signal.number(), received.signal.name());
+        match received.from {
+            0 => self.journal.notice(format_args!("signal {number} ({name}) received{action}")),
+            from => {
+                self.journal.notice(format_args!("signal {number} ({name}) received from {from}{action}"))
+            }
+        }
+        match received.signal {
+            Signal::Term | Signal::Int => self.stop(),
+            Signal::Chld => self.reap(),
+            _ if ending => {}
+            Signal::Quit => self.quit(),
+            Signal::Hup => self.reload(),
+            Signal::Usr1 => self.reopen(),
+            Signal::Usr2 if busy => self.journal.say(
+                weir_log::Level::Crit,
+                "the changing binary signal is ignored: you should shutdown or terminate before either old or \
+                 new binary's process",
+            ),
+            Signal::Usr2 => self.change_binary(),
+            // Without a daemon it is the terminal's window that changed.
+            Signal::Winch if self.daemon => {
+                self.dismiss_workers();
+                self.stage = Stage::Resting;
+            }
+            Signal::Winch | Signal::Kill => {}
+        }
+    }
+
+    fn quit(&mut self) {
+        self.stage = Stage::Quitting;
+        self.dismiss_workers();
+        self.close_sockets();
+    }
+
+    fn stop(&mut self) {
+        self.stage = Stage::Stopping;
+        self.restart_at = None;
+        for worker in &mut self.workers {
+            worker.leaving = true;
+            if worker.send(&Order::Stop, &[]).is_err() {
+                worker.signal(Signal::Kill);
+            }
+        }
+        self.kill_at = Some(Instant::now() + KILL_AFTER);
+    }
+
+    /// Tells all workers to end when they have finished.
+    fn dismiss_workers(&mut self) {
+        let limit = self.serving.config.process.worker_shutdown_timeout.0;
+        self.restart_at = None;
+        for worker in self.workers.iter_mut().filter(|worker| !worker.leaving) {
+            worker.leaving = true;
+            if worker.send(&Order::Quit { limit }, &[]).is_err() {
+                worker.signal(Signal::Kill);
+            }
+        }
+        if limit > 0 {
+            self.kill_at = Some(Instant::now() + Duration::from_millis(limit) + KILL_AFTER);
+        }
+    }
+
+    /// Closes the listening sockets; files of unix sockets go, unless another keeper uses them.
+    fn close_sockets(&mut self) {
+        let sockets = std::mem::take(&mut self.serving.sockets);
+        if self.successor.is_none() && !self.launch.predecessor_lives() {
+            sockets.remove_files(&Sockets::default(), &self.journal);
+        }
+    }
+
+    fn reopen(&mut self) {
+        self.journal.notice("reopening logs");
+        self.serving.logs.reopen(&self.journal);
+        self.journal.switch(self.serving.logs.error_log(&self.serving.config));
+        let (logs, files) = self.serving.logs.files();
+        for worker in &self.workers {
+            if worker.send(&Order::Reopen { logs: logs.clone() }, &files).is_err() {
+                worker.signal(Signal::Kill);
+            }
+        }
+    }
+
+    fn change_binary(&mut self) {
+        self.journal.notice("changing binary");
+        let (path, old) = (&self.pid_path, pid_file::old(&self.pid_path));
+        if !pid_file::rename(path, &old, &self.journal) {
+            return;
+        }
+        let (_, sockets) = self.serving.sockets.files();
+        self.successor = self.launch.start(&sockets, &self.journal);
+        if self.successor.is_none() {
+            pid_file::rename(&old, path, &self.journal);
+        }
+    }
+
+    /// Takes the status of children that ended.
+    fn reap(&mut self) {
+        for (pid, status) in weir_net::wait_child() {
+            if self.successor == Some(pid) {
+                self.say_ended("new binary process", pid, status);
+                self.successor = None;
+                pid_file::rename(&pid_file::old(&self.pid_path), &self.pid_path, &self.journal);
+                if self.stage == Stage::Resting {
+                    self.stage = Stage::Serving;
+                    self.start_worker();
+                }
+            } else if let Some(at) = self.workers.iter().position(|worker| worker.pid == pid) {
+                self.say_ended("worker process", pid, status);
+                let worker = self.workers.remove(at);
+                if !worker.leaving && self.stage == Stage::Serving {
+                    self.replace_worker();
+                }
+            }
+        }
+    }
+
+    fn say_ended(&self, what: &str, pid: u32, status: ExitStatus) {
+        match (status.code(), status.signal()) {
+            (Some(code), _) => self.journal.notice(format_args!("{what} {pid} exited with code {code}")),
+            (None, signal) => {
+                let (signal, core) = (signal.unwrap_or(0), status.core_dumped());
+                let dumped = if core { " (core dumped)" } else { "" };
+                self.journal.alert(format_args!("{what} {pid} exited on signal {signal}{dumped}"));
+            }
+        }
+    }
+
+    /// Starts another worker at once, or a little later when they keep dying.
+    fn replace_worker(&mut self) {
+        let now = Instant::now();
+        self.deaths.retain(|at| now.duration_since(*at) < DEATH_WINDOW);
+        self.deaths.push(now);
+        if self.deaths.len() >= DEATHS {
+            self.restart_at = Some(now + DEATH_PAUSE);
+        } else {
+            self.start_worker();
+        }
+    }
+
+    /// Starts a worker with what serves; tries again later if that fails.
+    fn start_worker(&mut self) {
+        match start::spawn(&self.serving, &self.journal) {
+            Ok(worker) => self.workers.push(worker),
+            Err(reason) => {
+                self.journal.alert(format_args!("could not respawn worker process: {reason}"));
+                self.restart_at = Some(Instant::now() + DEATH_PAUSE);
+            }
+        }
+    }
+
+    fn exit(mut self) -> ExitCode {
+        let path = &self.pid_path;
+        match self.successor {
+            Some(_) => pid_file::remove(&pid_file::old(path), &self.journal),
+            None => pid_file::remove(path, &self.journal),
+        }
+        self.journal.notice("exit");
+        self.close_sockets();
+        ExitCode::SUCCESS
+    }
+}
+
+/// Takes one report of a worker that serves.
+fn take_report(worker: &mut Child, journal: &Journal) {
+    match worker.report() {
+        Ok(Report::Drained { generation }) => {
+            let pid = worker.pid;
+            // The words are nginx's for a worker of an older configuration that has ended, because scripts
+            // wait for them.
+            journal.notice(format_args!(
+                "connections before generation {generation} of worker process {pid} have ended: \
+                 exited with code 0"
+            ));
+        }
+        Ok(Report::Progress { threads }) => worker.progress(threads, journal),
+        Ok(Report::Applied { .. } | Report::Refused { .. }) => {}
+        Err(error) => {
+            // It ends, or it is broken; SIGCHLD tells the rest.
+            worker.deaf = true;
+            if error.kind() != io::ErrorKind::UnexpectedEof && error.kind() != io::ErrorKind::ConnectionReset
+            {
+                let pid = worker.pid;
+                journal.alert(format_args!("worker process {pid} is not understood: {error}; it is killed"));
+                worker.signal(Signal::Kill);
+            }
+        }
+    }
+}

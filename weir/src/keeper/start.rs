@@ -1,0 +1,200 @@
+//! From a command line to a server that serves.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::process::ExitCode;
+
+use weir_model::Config;
+use weir_net::{Signal, Signals};
+
+use super::child::Child;
+use super::logs::Logs;
+use super::sockets::Sockets;
+use super::upgrade::{self, Launch};
+use super::{Keeper, Serving, Stage, pid_file};
+use crate::journal::Journal;
+use crate::load;
+use crate::message::{Order, Report};
+use crate::place::Invocation;
+use crate::version;
+
+/// Why a worker does not serve a configuration.
+pub(super) enum Failure {
+    /// It said so, and goes on with what it had.
+    Refused(String),
+    /// It is gone or cannot be talked to.
+    Broken(String),
+}
+
+impl Failure {
+    pub(super) fn reason(&self) -> &str {
+        match self {
+            Failure::Refused(reason) | Failure::Broken(reason) => reason,
+        }
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        matches!(self, Failure::Broken(_))
+    }
+}
+
+/// Runs a server until it is told to end.
+pub(crate) fn run(invocation: Invocation) -> ExitCode {
+    let journal = Journal::starting(invocation.first_log.as_deref());
+    match begin(invocation, journal) {
+        Some(keeper) => keeper.watch(),
+        None => ExitCode::FAILURE,
+    }
+}
+
+/// Everything up to the moment when connections are served; what fails was told.
+fn begin(invocation: Invocation, mut journal: Journal) -> Option<Keeper> {
+    let inherited = upgrade::inherited(&journal);
+    let told = |journal: &Journal, error: std::io::Error| journal.emerg(error);
+    let launch = Launch::of_this_process(inherited.is_some()).map_err(|e| told(&journal, e)).ok()?;
+    let before = Sockets::adopt(inherited.unwrap_or_default(), &journal);
+    let mut loaded = load::load(&invocation.options, &journal)?;
+    if invocation.foreground {
+        loaded.config.process.daemon = false;
+    }
+    let serving = prepare(loaded.config, 1, &before, &journal)?;
+    drop(before);
+    journal.switch(serving.logs.error_log(&serving.config));
+    say_hello(&journal);
+    let process = &serving.config.process;
+    let daemon = process.daemon || launch.inherited;
+    let background = if process.daemon && !launch.inherited {
+        Some(weir_net::daemonize().map_err(|e| told(&journal, e)).ok()?)
+    } else {
+        None
+    };
+    // Opened behind the fork, so that it is this process' queue.
+    let signals = Signals::new().map_err(|e| told(&journal, e)).ok()?;
+    journal.notice("start worker processes");
+    let worker = spawn(&serving, &journal).map_err(|reason| journal.emerg(reason)).ok()?;
+    let pid_path = process.pid.clone();
+    if pid_file::write(&pid_path, &journal).is_none() {
+        worker.signal(Signal::Kill);
+        return None;
+    }
+    journal.leave_terminal();
+    if let Some(background) = background {
+        keep_stderr(&serving);
+        background.is_up();
+    }
+    Some(Keeper {
+        invocation,
+        launch,
+        journal,
+        signals,
+        serving,
+        workers: vec![worker],
+        stage: Stage::Serving,
+        pid_path,
+        successor: None,
+        daemon,
+        deaths: Vec::new(),
+        restart_at: None,
+        kill_at: None,
+    })
+}
+
+/// Opens all that a configuration needs, beside what is open already.
+pub(super) fn prepare(
+    config: Config,
+    generation: u64,
+    before: &Sockets,
+    journal: &Journal,
+) -> Option<Serving> {
+    let identity = load::identity(&config.process, journal)?;
+    load::make_folders(&config, &identity, journal)?;
+    let logs = Logs::open(&config, journal)?;
+    let listeners = config.http.as_ref().map_or(&[][..], |http| &http.listeners);
+    let sockets = before.prepare(listeners, load::threads(&config.process), journal)?;
+    Some(Serving { generation, config, identity, sockets, logs })
+}
+
+/// Starts a worker and has it serve.
+pub(super) fn spawn(serving: &Serving, journal: &Journal) -> Result<Child, String> {
+    let worker = Child::spawn(&serving.config.process, &serving.identity)
+        .map_err(|error| format!("worker process does not start {}", weir_log::Errno(&error)))?;
+    journal.notice(format_args!("start worker process {}", worker.pid));
+    match apply(&worker, serving, journal) {
+        Ok(()) => Ok(worker),
+        Err(failure) => {
+            worker.signal(Signal::Kill);
+            Err(failure.reason().to_owned())
+        }
+    }
+}
+
+/// Has a worker serve, and waits until it does.
+pub(super) fn apply(worker: &Child, serving: &Serving, journal: &Journal) -> Result<(), Failure> {
+    let (listeners, mut files) = serving.sockets.files();
+    let (logs, log_files) = serving.logs.files();
+    files.extend(log_files);
+    let generation = serving.generation;
+    let config = Box::new(serving.config.clone());
+    let order = Order::Apply { generation, config, listeners, logs };
+    let broken = |error: std::io::Error| {
+        Failure::Broken(format!("worker process {} does not answer: {error}", worker.pid))
+    };
+    worker.send(&order, &files).map_err(broken)?;
+    loop {
+        match worker.report().map_err(broken)? {
+            Report::Applied { generation: done } if done == generation => return Ok(()),
+            Report::Refused { generation: failed, reason } if failed == generation => {
+                return Err(Failure::Refused(reason));
+            }
+            // Of the configuration before.
+            other => journal.say(weir_log::Level::Debug, format_args!("{other:?}")),
+        }
+    }
+}
+
+/// What is printed to the standard error of a server in the background goes to its log.
+fn keep_stderr(serving: &Serving) {
+    let (paths, files) = serving.logs.files();
+    let targets = serving.config.process.error_log.iter().map(|log| &log.target);
+    let file = targets.filter_map(|target| match target {
+        weir_model::LogTarget::File(path) => paths.iter().position(|p| p == path),
+        _ => None,
+    });
+    if let Some(at) = file.into_iter().next() {
+        let fd: BorrowedFd<'_> = files[at].as_fd();
+        // The terminal stays in use otherwise: no reason not to serve.
+        let _ = weir_net::redirect_stderr(fd);
+    }
+}
+
+fn say_hello(journal: &Journal) {
+    journal.notice(version::NAME);
+    let system = rustix::system::uname();
+    let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
+    journal.notice(format_args!("OS: {} {}", text(system.sysname()), text(system.release())));
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let number = |limit: Option<u64>| limit.map_or_else(|| "unlimited".to_owned(), |n| n.to_string());
+    journal.notice(format_args!(
+        "getrlimit(RLIMIT_NOFILE): {}:{}",
+        number(limit.current),
+        number(limit.maximum)
+    ));
+}
+
+/// Whether a configuration could be served: what has to be opened can be. Nothing stays open. Errors were told.
+pub(crate) fn test(config: &Config, journal: &Journal) -> bool {
+    let prepared = || {
+        let identity = load::identity(&config.process, journal)?;
+        load::make_folders(config, &identity, journal)?;
+        Logs::open(config, journal)
+    };
+    let listeners = config.http.iter().flat_map(|http| &http.listeners);
+    let mut bound = true;
+    for listener in listeners {
+        let spec = weir_net::ListenSpec { addr: listener.address.clone(), options: listener.options.clone() };
+        if let Err(error) = weir_net::probe(&spec) {
+            journal.emerg(error);
+            bound = false;
+        }
+    }
+    prepared().is_some() && bound
+}

@@ -1,0 +1,113 @@
+//! Loading a configuration, and telling what is wrong with it as nginx does.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::DirBuilderExt;
+
+use weir_config::{Loaded, Options};
+use weir_log::{Errno, Level};
+use weir_model::{Config, Process, WorkerCount};
+use weir_syntax::Severity;
+
+use crate::journal::Journal;
+use crate::machine::Machine;
+use crate::message::{Account, Identity};
+use crate::place;
+
+/// nginx's account when none is named.
+const NOBODY: &str = "nobody";
+
+/// Loads the configuration of the command line. Errors and warnings were told.
+pub(crate) fn load(options: &Options, journal: &Journal) -> Option<Loaded> {
+    match weir_config::load(options, &Machine) {
+        Ok(loaded) => {
+            for warning in &loaded.warnings {
+                journal.say(Level::Warn, warning.nginx_line(&loaded.tree.files));
+            }
+            Some(loaded)
+        }
+        Err(failure) => {
+            // nginx stops at the first error, and so do those who read its line.
+            let warnings = failure.diagnostics.iter().filter(|d| d.severity == Severity::Warning);
+            for warning in warnings {
+                journal.say(Level::Warn, warning.nginx_line(&failure.tree.files));
+            }
+            journal.emerg(&failure);
+            None
+        }
+    }
+}
+
+/// The number of data threads.
+pub(crate) fn threads(process: &Process) -> usize {
+    match process.worker_processes {
+        WorkerCount::Fixed(count) => (count as usize).max(1),
+        WorkerCount::Auto => std::thread::available_parallelism().map_or(1, usize::from),
+    }
+}
+
+/// Who the worker has to become. Errors were told.
+pub(crate) fn identity(process: &Process, journal: &Journal) -> Option<Identity> {
+    let account = if weir_net::is_root() { Some(account(process, journal)?) } else { None };
+    let directory = process.working_directory.clone();
+    Some(Identity { account, files: process.worker_rlimit_nofile, directory })
+}
+
+fn account(process: &Process, journal: &Journal) -> Option<Account> {
+    let name = process.user.as_ref().map_or(NOBODY, |user| user.name.as_str());
+    let user = match weir_net::lookup_user(name) {
+        Ok(Some(user)) => user,
+        Ok(None) => {
+            journal.emerg(format_args!("getpwnam(\"{name}\") failed"));
+            return None;
+        }
+        Err(error) => {
+            journal.emerg(format_args!("getpwnam(\"{name}\") failed {}", Errno(&error)));
+            return None;
+        }
+    };
+    // Without a group nginx takes the one that is called like the user; the default account has its own.
+    let gid = match &process.user {
+        None => user.gid,
+        Some(named) => {
+            let group = named.group.as_deref().unwrap_or(name);
+            match weir_net::lookup_group(group) {
+                Ok(Some(gid)) => gid,
+                Ok(None) => {
+                    journal.emerg(format_args!("getgrnam(\"{group}\") failed"));
+                    return None;
+                }
+                Err(error) => {
+                    journal.emerg(format_args!("getgrnam(\"{group}\") failed {}", Errno(&error)));
+                    return None;
+                }
+            }
+        }
+    };
+    Some(Account { name: user.name, uid: user.uid, gid })
+}
+
+/// Makes the folders for temporary files, owned by whom the worker runs as. Errors were told.
+pub(crate) fn make_folders(config: &Config, identity: &Identity, journal: &Journal) -> Option<()> {
+    let mut folders = BTreeSet::new();
+    for location in config.http.iter().flat_map(|http| &http.locations) {
+        folders.insert(location.settings.client.body_temp_path.as_str());
+        folders.insert(location.settings.proxy.temp_path.as_str());
+    }
+    for folder in folders.into_iter().filter(|folder| !folder.is_empty()) {
+        place::make_state_folder(folder);
+        let made = std::fs::DirBuilder::new().mode(0o700).create(folder);
+        if let Err(error) = made
+            && error.kind() != std::io::ErrorKind::AlreadyExists
+        {
+            journal.emerg(format_args!("mkdir() \"{folder}\" failed {}", Errno(&error)));
+            return None;
+        }
+        if let Some(account) = &identity.account
+            && let Err(error) = std::os::unix::fs::chown(folder, Some(account.uid), None)
+        {
+            journal.emerg(format_args!("chown(\"{folder}\", {}) failed {}", account.uid, Errno(&error)));
+            return None;
+        }
+    }
+    Some(())
+}

@@ -1,0 +1,102 @@
+//! Where things are when neither the command line nor the configuration says it.
+
+use std::path::{Path, PathBuf};
+
+use weir_config::Options;
+
+use crate::arguments::Arguments;
+
+/// nginx's own place of the main file, because that is the file people have.
+pub(crate) const CONF: &str = "/etc/nginx/nginx.conf";
+/// What relative paths of the configuration are below.
+pub(crate) const PREFIX: &str = "/etc/nginx/";
+
+/// How this process was called, as far as loading and reloading depend on it.
+#[derive(Debug, Clone)]
+pub(crate) struct Invocation {
+    pub(crate) options: Options,
+    /// The log until the configuration names one; absent: standard error.
+    pub(crate) first_log: Option<PathBuf>,
+    /// `weir run`: stay in the foreground whatever `daemon` says.
+    pub(crate) foreground: bool,
+}
+
+impl Invocation {
+    /// nginx's command line.
+    pub(crate) fn nginx_style(arguments: &Arguments) -> Invocation {
+        let mut options = match &arguments.prefix {
+            Some(prefix) => below(prefix),
+            None => system(),
+        };
+        if let Some(conf) = &arguments.conf {
+            options.conf_path.clone_from(conf);
+        }
+        options.globals.clone_from(&arguments.globals);
+        options.error_log.clone_from(&arguments.error_log);
+        let first_log = match (&arguments.error_log, &arguments.prefix) {
+            (Some(path), _) if path.is_empty() => None,
+            (Some(path), _) => Some(options.below_prefix(path).into()),
+            (None, Some(_)) => Some(options.below_prefix(&options.default_error_log).into()),
+            (None, None) => None,
+        };
+        if arguments.error_log.as_deref() == Some("") {
+            options.error_log = Some("stderr".to_owned());
+        }
+        Invocation { options, first_log, foreground: false }
+    }
+
+    /// `weir run FILE`: relative paths are below the file's folder, and nothing needs root.
+    pub(crate) fn of_file(file: &str) -> std::io::Result<Invocation> {
+        let path = std::fs::canonicalize(file)?;
+        let folder = path.parent().unwrap_or(Path::new("/")).display();
+        let options =
+            Options { prefix: format!("{folder}/"), conf_path: path.display().to_string(), ..system() };
+        Ok(Invocation { options, first_log: None, foreground: true })
+    }
+}
+
+/// Defaults below a prefix that was given: nginx's layout.
+fn below(prefix: &str) -> Options {
+    let slash = if prefix.ends_with('/') || prefix.is_empty() { "" } else { "/" };
+    Options { prefix: format!("{prefix}{slash}"), ..Options::default() }
+}
+
+/// Defaults on a machine whose operator said nothing.
+fn system() -> Options {
+    let state = state_folder();
+    let pid = if weir_net::is_root() { "/run/weir.pid".to_owned() } else { format!("{state}/weir.pid") };
+    Options {
+        prefix: PREFIX.to_owned(),
+        conf_path: CONF.to_owned(),
+        error_log: None,
+        globals: None,
+        default_pid: pid,
+        default_error_log: "stderr".to_owned(),
+        default_access_log: format!("{state}/access.log"),
+        default_root: "html".to_owned(),
+        default_client_body_temp: format!("{state}/body"),
+        default_proxy_temp: format!("{state}/proxy"),
+    }
+}
+
+/// The folder for what the server writes when no path was given: logs, temporary files.
+pub(crate) fn state_folder() -> String {
+    if weir_net::is_root() {
+        return "/var/lib/weir".to_owned();
+    }
+    let home = |name: &str| std::env::var(name).ok().filter(|path| path.starts_with('/'));
+    match (home("XDG_STATE_HOME"), home("HOME")) {
+        (Some(state), _) => format!("{state}/weir"),
+        (None, Some(home)) => format!("{home}/.local/state/weir"),
+        (None, None) => format!("/tmp/weir-{}", rustix::process::getuid().as_raw()),
+    }
+}
+
+/// Makes the folder of a path that is a default; a folder that the operator named has to exist.
+pub(crate) fn make_state_folder(path: &str) {
+    let state = state_folder();
+    if path.starts_with(&state) {
+        // What fails here is reported when the file in it is opened.
+        let _ = std::fs::create_dir_all(&state);
+    }
+}

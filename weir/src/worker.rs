@@ -1,0 +1,266 @@
+//! The worker process: takes orders from the keeper, and gives the sockets to the data threads.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::ExitCode;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use weir_log::{ErrorLog, Level};
+use weir_model::{Config, LogTarget};
+use weir_net::{Signal, Signals};
+use weir_serve_http::{Generation, Worker};
+
+use crate::keeper::{WORKER, logs};
+use crate::message::{self, Identity, Order, Report};
+
+/// How often the data threads are asked for their progress.
+const PROGRESS: Duration = Duration::from_secs(5);
+/// How often it is looked whether old connections are gone, while there are any.
+const DRAIN: Duration = Duration::from_millis(20);
+/// How long the data threads have to close everything when the end is to be at once.
+const STOP: Duration = Duration::from_millis(300);
+
+/// Runs the worker if this process was started as one.
+pub(crate) fn run_if_worker() -> Option<ExitCode> {
+    let number = std::env::var(WORKER).ok()?;
+    let socket = number.parse().map_err(io::Error::other).and_then(weir_net::inherited);
+    let socket = match socket {
+        Ok(socket) => socket,
+        Err(error) => {
+            eprintln!(
+                "weir: {WORKER}={number} is no socket of a keeper: {error}; unset the variable, it is Weir's own"
+            );
+            return Some(ExitCode::FAILURE);
+        }
+    };
+    Some(match Process::begin(socket).and_then(Process::serve) {
+        Ok(()) => ExitCode::SUCCESS,
+        // The keeper has gone, and with it the reason to serve.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("weir: worker process {}: {error}", std::process::id());
+            ExitCode::FAILURE
+        }
+    })
+}
+
+struct Process {
+    socket: OwnedFd,
+    signals: Signals,
+    worker: Worker,
+    log: Arc<RwLock<ErrorLog>>,
+    errors: Vec<weir_model::ErrorLog>,
+    limit: Duration,
+    generation: u64,
+    /// Connections of older generations are still there.
+    draining: bool,
+    quitting: bool,
+    next_progress: Instant,
+}
+
+impl Process {
+    /// Becomes what the keeper says, before anything else.
+    fn begin(socket: OwnedFd) -> io::Result<Process> {
+        let (order, _) = message::receive(socket.as_fd())?;
+        let Order::Become(identity) = order else {
+            return Err(io::Error::other("the keeper's first order has to be what to become"));
+        };
+        become_worker(&identity)?;
+        let log = Arc::new(RwLock::new(ErrorLog::stderr(Level::Error)));
+        report_panics(Arc::clone(&log));
+        Ok(Process {
+            socket,
+            signals: Signals::new()?,
+            worker: Worker::start(),
+            log,
+            errors: Vec::new(),
+            limit: Duration::ZERO,
+            generation: 0,
+            draining: false,
+            quitting: false,
+            next_progress: Instant::now() + PROGRESS,
+        })
+    }
+
+    /// Obeys until the end.
+    fn serve(mut self) -> io::Result<()> {
+        loop {
+            if self.sleep()? {
+                let (order, files) = message::receive(self.socket.as_fd())?;
+                if self.obey(order, files)? {
+                    return self.stop();
+                }
+            }
+            while let Some(received) = self.signals.take()? {
+                match received.signal {
+                    Signal::Term | Signal::Int => return self.stop(),
+                    Signal::Quit => self.quit(),
+                    // The keeper hears these itself, and sends what has to be known.
+                    _ => {}
+                }
+            }
+            if self.quitting && self.worker.is_finished() {
+                return Ok(());
+            }
+            self.look()?;
+        }
+    }
+
+    /// Waits for an order, a signal or the next look at the threads; answers whether there is an order.
+    fn sleep(&self) -> io::Result<bool> {
+        let now = Instant::now();
+        let mut wait = self.next_progress.saturating_duration_since(now);
+        if self.draining || self.quitting {
+            wait = wait.min(DRAIN);
+        }
+        let wait = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: wait.subsec_nanos().into() };
+        let mut fds = [PollFd::new(&self.socket, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
+        match rustix::event::poll(&mut fds, Some(&wait)) {
+            Ok(_) => Ok(!fds[0].revents().is_empty()),
+            Err(rustix::io::Errno::INTR) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Does what the keeper says; answers whether this is the end.
+    fn obey(&mut self, order: Order, files: Vec<OwnedFd>) -> io::Result<bool> {
+        match order {
+            Order::Become(_) => {
+                return Err(io::Error::other("the keeper said twice what to become"));
+            }
+            Order::Apply { generation, config, listeners, logs } => {
+                let report = match self.apply(generation, *config, &listeners, &logs, files) {
+                    Ok(()) => Report::Applied { generation },
+                    Err(reason) => Report::Refused { generation, reason },
+                };
+                self.report(&report)?;
+            }
+            Order::Reopen { logs } => {
+                let files = logs.into_iter().zip(files).collect();
+                self.switch_log(&files)?;
+                self.worker.reopen(by_target(files));
+            }
+            Order::Quit { limit } => {
+                self.limit = Duration::from_millis(limit);
+                self.quit();
+            }
+            Order::Stop => return Ok(true),
+        }
+        Ok(false)
+    }
+
+    fn apply(
+        &mut self,
+        number: u64,
+        config: Config,
+        listeners: &[usize],
+        logs: &[String],
+        files: Vec<OwnedFd>,
+    ) -> Result<(), String> {
+        let sockets: usize = listeners.iter().sum();
+        if sockets + logs.len() != files.len() {
+            let (named, got) = (sockets + logs.len(), files.len());
+            return Err(format!("the keeper named {named} files and sent {got}"));
+        }
+        let mut files = files.into_iter();
+        let listeners = listeners.iter().map(|&count| files.by_ref().take(count).collect()).collect();
+        let logs: HashMap<String, OwnedFd> = logs.iter().cloned().zip(files).collect();
+        let errors = config.process.error_log.clone();
+        let limit = config.process.worker_shutdown_timeout.duration();
+        let copies = copies(&logs).map_err(|error| error.to_string())?;
+        let config = Arc::new(config);
+        self.worker.apply(Generation { number, config, listeners, logs: by_target(logs) })?;
+        self.errors = errors;
+        self.limit = limit;
+        self.draining = self.generation > 0;
+        self.generation = number;
+        self.switch_log(&copies).map_err(|error| error.to_string())
+    }
+
+    /// Lines of this process go to the log of the configuration.
+    fn switch_log(&self, files: &HashMap<String, OwnedFd>) -> io::Result<()> {
+        let log = logs::error_log(&self.errors, |path| files.get(path)?.try_clone().ok());
+        *self.log.write().unwrap_or_else(PoisonError::into_inner) = log;
+        Ok(())
+    }
+
+    fn quit(&mut self) {
+        if !self.quitting {
+            self.quitting = true;
+            let limit = (self.limit > Duration::ZERO).then_some(self.limit);
+            self.worker.quit(limit);
+        }
+    }
+
+    /// Ends at once: connections are closed, and the logs get what was gathered for them.
+    fn stop(&mut self) -> io::Result<()> {
+        let until = Instant::now() + STOP;
+        self.worker.quit(Some(Duration::ZERO));
+        while !self.worker.is_finished() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    /// Tells the keeper what has changed by itself.
+    fn look(&mut self) -> io::Result<()> {
+        if self.draining && self.worker.outdated() == 0 {
+            self.draining = false;
+            self.report(&Report::Drained { generation: self.generation })?;
+        }
+        let now = Instant::now();
+        if self.next_progress <= now && !self.quitting {
+            self.next_progress = now + PROGRESS;
+            self.report(&Report::Progress { threads: self.worker.progress() })?;
+        }
+        Ok(())
+    }
+
+    fn report(&self, report: &Report) -> io::Result<()> {
+        message::send(self.socket.as_fd(), report, &[])
+    }
+}
+
+fn copies(files: &HashMap<String, OwnedFd>) -> io::Result<HashMap<String, OwnedFd>> {
+    files.iter().map(|(path, fd)| Ok((path.clone(), fd.try_clone()?))).collect()
+}
+
+fn by_target(files: HashMap<String, OwnedFd>) -> HashMap<LogTarget, OwnedFd> {
+    files.into_iter().map(|(path, fd)| (LogTarget::File(path), fd)).collect()
+}
+
+/// Gives up what a worker may not have, and ties its life to the keeper's.
+fn become_worker(identity: &Identity) -> io::Result<()> {
+    match identity.files {
+        Some(files) => weir_net::set_nofile_limit(files)?,
+        None => drop(weir_net::raise_nofile()?),
+    }
+    if let Some(account) = &identity.account {
+        let user = weir_net::User {
+            name: account.name.clone(),
+            uid: account.uid,
+            gid: account.gid,
+            home: "/".into(),
+        };
+        weir_net::drop_privileges(&user, account.gid)?;
+    }
+    // A keeper that has gone before this line has closed the socket, which is seen at the next order.
+    weir_net::set_parent_death_signal(Signal::Term)?;
+    if let Some(directory) = &identity.directory {
+        std::env::set_current_dir(directory)?;
+    }
+    weir_net::set_process_name("weir: worker")
+}
+
+/// A panic ends one connection; the log says so.
+fn report_panics(log: Arc<RwLock<ErrorLog>>) {
+    std::panic::set_hook(Box::new(move |info| {
+        let log = log.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let text = info.payload_as_str().unwrap_or("a panic without words");
+        let place = info.location().map_or_else(String::new, |at| format!(" at {at}"));
+        log.note(Level::Crit, format_args!("panic{place}: {text}"));
+    }));
+}
