@@ -1,7 +1,7 @@
 //! The `http` block as a whole.
 
 use weir_model::{Handler, Http, Location, LocationId, LocationKind, Process, Settings};
-use weir_syntax::Directive as Node;
+use weir_syntax::{Directive as Node, Severity};
 
 use crate::directive::{Action, Block, Contexts, Directive, Problem};
 use crate::lower::{Level, Target, run};
@@ -141,28 +141,25 @@ fn root(settings: Settings) -> Location {
 /// What can be told only when everything was read. A block that was never closed does not end.
 fn finish(scope: &mut Scope<'_>, node: &Node) -> Http {
     let mut http = std::mem::take(&mut scope.http);
-    scope.current = node.close;
     let listens = std::mem::take(&mut scope.listens);
     let (listeners, warnings, mut problems) = listens.finish(&http.servers);
     http.listeners = listeners;
     for warning in warnings {
-        scope.warn(warning);
+        scope.note_when_http_ends(Severity::Warning, warning);
+    }
+    match std::mem::take(&mut scope.variables).finish() {
+        Ok(variables) => http.variables = variables,
+        Err(more) => problems.extend(more),
+    }
+    for problem in problems {
+        scope.note_when_http_ends(Severity::Error, problem);
     }
     let crate::zones::Zones { limit_req, limit_conn, upstream } = std::mem::take(&mut scope.zones);
     let mut missing = upstream.missing();
     http.limit_req_zones = limit_req.finish().unwrap_or_else(|more| none(&mut missing, more));
     http.limit_conn_zones = limit_conn.finish().unwrap_or_else(|more| none(&mut missing, more));
-    match std::mem::take(&mut scope.variables).finish() {
-        Ok(variables) => http.variables = variables,
-        Err(more) => problems.extend(more),
-    }
-    if node.close.is_some() {
-        for problem in problems {
-            scope.error_at_end(node, problem);
-        }
-        for problem in missing {
-            scope.late_error(node, problem);
-        }
+    for problem in missing.into_iter().filter(|_| node.close.is_some()) {
+        scope.error_when_all_ends(problem);
     }
     http
 }

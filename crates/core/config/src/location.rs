@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 
 use weir_model::{Handler, Location, LocationId, LocationKind, Part, Rewrite};
-use weir_syntax::{Directive as Node, Span};
+use weir_syntax::{Directive as Node, Severity, Span};
 
 use crate::args::Args;
 use crate::directive::{Action, Arity, Block, Contexts, Directive, Problem};
 use crate::lower::{Level, Pending, Target, run};
-use crate::scope::Scope;
+use crate::scope::{Scope, line};
 use crate::server::push;
 
 const CORE: Directive =
@@ -134,7 +134,8 @@ pub(crate) fn enter_blocks(
                     _ => continue,
                 };
                 if names.contains_key(&key) {
-                    scope.late_error(node, Problem::new(format!(r#"duplicate location "{}""#, key.1)));
+                    let problem = Problem::new(format!(r#"duplicate location "{}""#, key.1)).at(line(node));
+                    scope.note_when_http_ends(Severity::Error, problem);
                 }
                 names.insert(key, node.span);
             }

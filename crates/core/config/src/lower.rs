@@ -55,18 +55,14 @@ pub fn load(options: &Options, env: &dyn Environment) -> Result<Loaded, Box<Fail
     let mut scope = Scope::new(env, options);
     let config = main_level::lower(&mut scope, &parsed.tree.items, parsed.flaw.is_none());
     let order = Order::of(&parsed.tree);
-    let Scope { mut errors, mut warnings, mut late, .. } = scope;
-    order.sort(&mut errors);
-    order.sort(&mut warnings);
-    match parsed.flaw {
-        Some(flaw) => errors.push(*flaw),
-        None => errors.append(&mut late),
+    let mut notes = scope.notes;
+    notes.sort_by_key(|noted| order.of_span(noted.order));
+    let mut diagnostics: Vec<_> = notes.into_iter().map(|noted| noted.diagnostic).collect();
+    diagnostics.extend(parsed.flaw.map(|flaw| *flaw));
+    if diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
+        return Err(Box::new(Failure { diagnostics, tree: parsed.tree }));
     }
-    if errors.is_empty() {
-        return Ok(Loaded { config, tree: parsed.tree, warnings });
-    }
-    warnings.append(&mut errors);
-    Err(Box::new(Failure { diagnostics: warnings, tree: parsed.tree }))
+    Ok(Loaded { config, tree: parsed.tree, warnings: diagnostics })
 }
 
 /// Where in the reading a directive came.
@@ -95,10 +91,8 @@ impl Order {
     }
 
     /// Levels are not lowered in file order; what is reported shall be.
-    fn sort(&self, diagnostics: &mut [Diagnostic]) {
-        diagnostics.sort_by_key(|diagnostic| {
-            diagnostic.stood.and_then(|span| self.0.get(&span)).copied().unwrap_or(usize::MAX)
-        });
+    fn of_span(&self, span: Option<Span>) -> usize {
+        span.and_then(|span| self.0.get(&span)).copied().unwrap_or(usize::MAX)
     }
 }
 

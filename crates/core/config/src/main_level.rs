@@ -1,7 +1,7 @@
 //! The main and events levels.
 
 use weir_model::{Config, ErrorLog, Level, LogTarget, Process, User, WorkerCount};
-use weir_syntax::{Diagnostic, Directive as Node};
+use weir_syntax::Directive as Node;
 
 use crate::args::Args;
 use crate::directive::{Action, Arity, Block, Contexts, Directive, Problem};
@@ -228,8 +228,8 @@ pub(crate) fn lower(scope: &mut Scope<'_>, items: &[Node], whole: bool) -> Confi
         }
     }
     if !events && whole {
-        scope.errors.push(
-            Diagnostic::error(r#"no "events" section in configuration"#)
+        scope.error_when_all_ends(
+            Problem::new(r#"no "events" section in configuration"#)
                 .help("add an empty one at the main level: events { }"),
         );
     }

@@ -23,15 +23,19 @@ pub struct Scope<'e> {
     pub(crate) listens: crate::listen::Listens,
     /// Of the `upstream` block that is open.
     pub(crate) balancing: crate::upstream::Balancing,
-    pub(crate) warnings: Vec<Diagnostic>,
-    pub(crate) errors: Vec<Diagnostic>,
-    /// Errors that nginx finds when http ends, and reports where their directive stands.
-    pub(crate) late: Vec<Diagnostic>,
+    pub(crate) notes: Vec<Noted>,
     /// The end of the http block, when the files have one.
     pub(crate) http_close: Option<Span>,
     /// The directive that is being lowered: where nginx's parser would stand.
     pub(crate) current: Option<Span>,
     levels: Vec<Level>,
+}
+
+/// Something to tell the operator.
+pub(crate) struct Noted {
+    pub(crate) diagnostic: Diagnostic,
+    /// Where nginx's parser would have stood; absent when it would have been at the end of everything.
+    pub(crate) order: Option<Span>,
 }
 
 /// One open block.
@@ -53,9 +57,7 @@ impl<'e> Scope<'e> {
             zones: Zones::default(),
             listens: crate::listen::Listens::default(),
             balancing: crate::upstream::Balancing::default(),
-            warnings: Vec::new(),
-            errors: Vec::new(),
-            late: Vec::new(),
+            notes: Vec::new(),
             http_close: None,
             current: None,
             levels: Vec::new(),
@@ -87,32 +89,55 @@ impl<'e> Scope<'e> {
         self.levels.last_mut().is_none_or(|level| level.met.insert(name))
     }
 
+    /// Notes a warning in the directive that is being lowered.
     pub(crate) fn warn(&mut self, problem: Problem) {
         let stood = self.current;
-        self.warnings.push(diagnostic(Severity::Warning, problem, stood, stood));
+        self.note(Severity::Warning, problem, stood, stood);
     }
 
     /// Notes an error in a directive.
     pub(crate) fn error(&mut self, directive: &Directive, problem: Problem) {
-        self.errors.push(in_directive(directive, problem));
-    }
-
-    /// Notes an error in a directive that nginx finds when http ends.
-    pub(crate) fn late_error(&mut self, directive: &Directive, problem: Problem) {
-        self.late.push(in_directive(directive, problem));
-    }
-
-    /// Notes an error in what a level has inherited and set, which nginx finds when http ends.
-    pub(crate) fn merge_error(&mut self, level: &Directive, problem: Problem) {
-        if let Some(close) = self.http_close {
-            self.errors.push(diagnostic(Severity::Error, problem, Some(level.name.span), Some(close)));
-        }
+        let span = problem.span.unwrap_or_else(|| line(directive));
+        self.note(Severity::Error, problem.at(span), Some(directive.span), Some(directive.span));
     }
 
     /// Notes an error that is found when a block ends.
     pub(crate) fn error_at_end(&mut self, block: &Directive, problem: Problem) {
+        let span = problem.span.unwrap_or(block.name.span);
         let stood = block.close.unwrap_or(block.span);
-        self.errors.push(diagnostic(Severity::Error, problem, Some(block.name.span), Some(stood)));
+        self.note(Severity::Error, problem.at(span), Some(stood), Some(stood));
+    }
+
+    /// Notes an error in what a level has inherited and set. nginx finds it, and names the line, when http
+    /// ends.
+    pub(crate) fn merge_error(&mut self, level: &Directive, problem: Problem) {
+        if let Some(close) = self.http_close {
+            let span = problem.span.unwrap_or(level.name.span);
+            self.note(Severity::Error, problem.at(span), Some(close), Some(close));
+        }
+    }
+
+    /// Notes what nginx finds when http ends without naming that line: the problem's own span is named.
+    pub(crate) fn note_when_http_ends(&mut self, severity: Severity, problem: Problem) {
+        if let Some(close) = self.http_close {
+            self.note(severity, problem, None, Some(close));
+        }
+    }
+
+    /// Notes an error that nginx finds when it has read everything, without naming a line.
+    pub(crate) fn error_when_all_ends(&mut self, problem: Problem) {
+        self.note(Severity::Error, problem, None, None);
+    }
+
+    fn note(&mut self, severity: Severity, problem: Problem, stood: Option<Span>, order: Option<Span>) {
+        let Problem { message, span, notes, help } = problem;
+        let diagnostic = Diagnostic { severity, message, span: span.or(stood), stood, notes, help };
+        self.notes.push(Noted { diagnostic, order });
+    }
+
+    /// The number of errors so far.
+    pub(crate) fn errors(&self) -> usize {
+        self.notes.iter().filter(|noted| noted.diagnostic.severity == Severity::Error).count()
     }
 
     /// Text with variables. Captures `$1` to `$9` are allowed.
@@ -225,13 +250,8 @@ fn bound(directive: &str, name: &str, key: &str, span: Span) -> Problem {
     Problem::new(format!(r#"{directive} "{name}" is already bound to key "{key}""#)).at(span)
 }
 
-fn in_directive(directive: &Directive, problem: Problem) -> Diagnostic {
+/// The name and the arguments of a directive.
+pub(crate) fn line(directive: &Directive) -> Span {
     let name = directive.name.span;
-    let last = directive.args.last().map_or(name, |word| word.span);
-    diagnostic(Severity::Error, problem, Some(name.to(last)), Some(directive.span))
-}
-
-fn diagnostic(severity: Severity, problem: Problem, span: Option<Span>, stood: Option<Span>) -> Diagnostic {
-    let Problem { message, span: own, notes, help } = problem;
-    Diagnostic { severity, message, span: own.or(span), stood, notes, help }
+    name.to(directive.args.last().map_or(name, |word| word.span))
 }

@@ -56,7 +56,8 @@ fn share(node: &Node) -> Result<Option<u32>, Problem> {
             Some(share.ok_or_else(invalid)?)
         }
     };
-    if node.args.len() != 1 {
+    // nginx takes the first word behind the share and never looks at more.
+    if node.args.is_empty() {
         return Err(Problem::new("invalid number of arguments").help("a line is PERCENT% VALUE or * VALUE"));
     }
     Ok(share)

@@ -195,10 +195,10 @@ pub(crate) fn lower(scope: &mut Scope<'_>, node: &Node) -> Result<(), Problem> {
     };
     scope.balancing = Balancing::default();
     scope.enter();
-    let errors = scope.errors.len();
+    let errors = scope.errors();
     run(scope, args.body(), Contexts::UPSTREAM, &mut Target::Upstream(&mut upstream));
     scope.leave();
-    if scope.errors.len() == errors && node.close.is_some() {
+    if scope.errors() == errors && node.close.is_some() {
         if upstream.peers.is_empty() {
             let problem = Problem::new("no servers are inside upstream")
                 .help("at least one server line is expected: server ADDRESS:PORT;");

@@ -55,14 +55,14 @@ impl Table {
         index
     }
 
-    pub(crate) fn define(&mut self, zone: LimitZone, directive: &str, span: Span) -> Result<(), Problem> {
+    /// The zone of this name, when it was defined before.
+    pub(crate) fn defined(&mut self, name: &str) -> Option<&LimitZone> {
+        let index = self.index(name);
+        self.0[index].zone.as_ref()
+    }
+
+    pub(crate) fn define(&mut self, zone: LimitZone) {
         let index = self.index(&zone.name);
-        if let Some(earlier) = &self.0[index].zone {
-            // nginx names the key only when two zones differ in it; the words are the same otherwise.
-            return Err(
-                Problem::new(format!(r#"{directive} "{}" is already bound to key"#, earlier.name)).at(span)
-            );
-        }
         self.0[index].zone = Some(zone);
     }
 

@@ -30,6 +30,12 @@ fn refused(lines: &str, expected: &str) {
     assert_eq!(error(lines), format!("{expected} in /w/nginx.conf:3"), "{lines}");
 }
 
+/// nginx compares settings when the http block ends, which is on line 4 here.
+#[track_caller]
+fn refused_at_the_end(lines: &str, expected: &str) {
+    assert_eq!(error(lines), format!("{expected} in /w/nginx.conf:4"), "{lines}");
+}
+
 fn text(text: &str) -> Template {
     Template::text(text)
 }
@@ -89,24 +95,21 @@ fn buffers_that_nobody_sized_follow_the_others() {
 
 #[test]
 fn buffers_that_contradict_each_other_are_refused() {
-    refused(
-        "proxy_buffers 1 4k;",
-        r#"there must be at least 2 "proxy_buffers""#,
-    );
-    refused(
-        "proxy_buffer_size 64k;",
+    refused_at_the_end("server { proxy_buffers 1 4k; }", r#"there must be at least 2 "proxy_buffers""#);
+    refused_at_the_end(
+        "server { proxy_buffer_size 64k; }",
         r#""proxy_busy_buffers_size" must be less than the size of all "proxy_buffers" minus one buffer"#,
     );
     let largest = r#"the maximum of the value of "proxy_buffer_size" and one of the "proxy_buffers""#;
-    refused(
-        "proxy_busy_buffers_size 2k;",
+    refused_at_the_end(
+        "server { proxy_busy_buffers_size 2k; }",
         &format!(r#""proxy_busy_buffers_size" must be equal to or greater than {largest}"#),
     );
-    refused(
-        "proxy_temp_file_write_size 2k;",
+    refused_at_the_end(
+        "server { proxy_temp_file_write_size 2k; }",
         &format!(r#""proxy_temp_file_write_size" must be equal to or greater than {largest}"#),
     );
-    let machine = support::Machine::with("events {}\nhttp { proxy_buffer_size 64k; }");
+    let machine = support::Machine::with("events {}\nhttp { server { proxy_buffer_size 64k; } }");
     let failure = machine.load().expect_err("the buffers are too few");
     assert_eq!(
         failure.first().expect("an error").help,

@@ -1,6 +1,7 @@
 //! `[...]`: PCRE's classes know no nesting and no set operations, the engines do.
 
 use crate::escape::{self, Escape};
+use crate::property;
 use crate::translate::{Flaw, Reader, push_byte, push_char};
 
 const POSIX: [&str; 14] = [
@@ -155,6 +156,9 @@ fn escaped(reader: &mut Reader<'_>) -> Result<Option<Item>, Flaw> {
         Escape::Other('Q') => {
             reader.quoting = true;
             Ok(None)
+        }
+        Escape::Other(letter @ ('p' | 'P')) => {
+            property::read(reader, letter == 'P').map(|set| Some(Item::Set(set)))
         }
         Escape::Other(_) | Escape::Back(_) => {
             Err(Flaw::new("escape sequence is invalid in character class", here + 1))

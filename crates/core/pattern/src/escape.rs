@@ -127,3 +127,21 @@ fn code(reader: &Reader<'_>, value: Option<u32>) -> Result<Escape, Flaw> {
         _ => Err(large),
     }
 }
+
+/// A class of all bytes that fit.
+pub(crate) fn byte_items(mut fits: impl FnMut(u8) -> bool) -> String {
+    let mut class = String::from("[");
+    let mut byte = 0u16;
+    while byte < 256 {
+        let first = byte;
+        while byte < 256 && fits(byte as u8) {
+            byte += 1;
+        }
+        if byte > first {
+            class.push_str(&format!("\\x{first:02X}-\\x{:02X}", byte - 1));
+        }
+        byte += 1;
+    }
+    // A class must not be empty; this one fits nothing.
+    if class.len() == 1 { "[^\\x00-\\xFF]".to_owned() } else { class + "]" }
+}

@@ -5,6 +5,7 @@ mod captures;
 mod class;
 mod engine;
 mod escape;
+mod property;
 mod translate;
 
 use std::fmt;

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use crate::PatternError;
 use crate::class;
 use crate::escape::{self, Escape};
+use crate::property;
 
 /// What `$` without `(?m)` becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -396,14 +397,8 @@ impl Translator<'_> {
             'Q' => self.reader.quoting = true,
             'E' => {}
             'p' | 'P' => {
-                let name = if self.reader.take('{') {
-                    let name = self.reader.take_while(|letter| letter != '}');
-                    self.reader.take('}');
-                    name.to_owned()
-                } else {
-                    self.reader.next().map(String::from).unwrap_or_default()
-                };
-                self.atom(&format!("\\{letter}{{{name}}}"));
+                let set = property::read(&mut self.reader, letter == 'P')?;
+                self.atom(&set);
             }
             'k' => {
                 let name = self.delimited()?;

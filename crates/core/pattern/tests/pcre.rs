@@ -94,6 +94,16 @@ fn escapes() {
 }
 
 #[test]
+fn properties() {
+    assert!(matches(r"^www\p{N}+\pL[\p{Lu}_]$", "www12aB"));
+    assert!(!matches(r"^\p{^N}$", "1"));
+    assert!(matches(r"^\P{N}$", "a"));
+    assert!(pattern(r"^\p{L}$").is_match(b"\xe9"));
+    assert!(matches(r"(*UTF8)^\p{Greek}+$", "\u{3b1}"));
+    assert!(error(r"\p{Nope}").contains("unknown property after"));
+}
+
+#[test]
 fn bytes_above_ascii() {
     let any = pattern("^/.$");
     assert!(any.is_match(b"/\xff"));
