@@ -47,10 +47,6 @@ impl Journal {
         self.terminal = false;
     }
 
-    pub(crate) fn log(&self) -> &ErrorLog {
-        &self.log
-    }
-
     /// One line; from warn up it is shown on the terminal as well, as long as the server starts.
     pub(crate) fn say(&self, level: Level, text: impl fmt::Display) {
         self.log.note(level, format_args!("{text}"));

@@ -209,22 +209,3 @@ fn every_crate_takes_the_common_lints() {
         assert!(common || own, "{}: expected `[lints] workspace = true` in its Cargo.toml", one.name);
     }
 }
-
-#[test]
-fn files_stay_readable() {
-    /// A catalogue of small things alike may be long.
-    const CATALOGUES: [&str; 1] = ["crates/core/config/src/absent.rs"];
-    let mut files = Vec::new();
-    for folder in ["crates", "weir", "bench"] {
-        sources(&root().join(folder), &mut files);
-    }
-    let mut long = Vec::new();
-    for file in files {
-        let name = file.strip_prefix(root()).expect("below the root").display().to_string();
-        let count = fs::read_to_string(&file).expect("text").lines().count();
-        if count > 800 && !CATALOGUES.contains(&name.as_str()) {
-            long.push(format!("{name}: {count} lines; split it by its jobs"));
-        }
-    }
-    assert!(long.is_empty(), "{}", long.join("\n"));
-}

@@ -45,12 +45,20 @@ const STILL: u32 = 3;
 
 impl Child {
     /// Starts a worker from this very binary, even if another one lies in its place by now.
-    pub(crate) fn spawn(process: &Process, identity: &Identity) -> io::Result<Child> {
+    /// `errors` takes what it prints; absent: the terminal does.
+    pub(crate) fn spawn(
+        process: &Process,
+        identity: &Identity,
+        errors: Option<OwnedFd>,
+    ) -> io::Result<Child> {
         let (ours, theirs) = weir_net::socket_pair()?;
         set_socket_timeout(&ours, Timeout::Recv, Some(PATIENCE))?;
         set_socket_timeout(&ours, Timeout::Send, Some(PATIENCE))?;
         let mut command = Command::new("/proc/self/exe");
         command.arg0("weir: worker process").env_clear().stdin(Stdio::null());
+        if let Some(errors) = errors {
+            command.stderr(errors);
+        }
         for (name, value) in environment(&process.env) {
             command.env(name, value);
         }

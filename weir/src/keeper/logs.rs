@@ -53,6 +53,15 @@ impl Logs {
         (self.files.keys().cloned().collect(), self.files.values().map(AsFd::as_fd).collect())
     }
 
+    /// The first file of the main level's log.
+    pub(crate) fn main_file(&self, config: &Config) -> Option<OwnedFd> {
+        let paths = config.process.error_log.iter().filter_map(|log| match &log.target {
+            LogTarget::File(path) => Some(path),
+            _ => None,
+        });
+        paths.into_iter().find_map(|path| self.files.get(path)?.try_clone().ok())
+    }
+
     /// The log of the main level.
     pub(crate) fn error_log(&self, config: &Config) -> ErrorLog {
         error_log(&config.process.error_log, |path| self.files.get(path)?.try_clone().ok())

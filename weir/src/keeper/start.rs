@@ -1,6 +1,6 @@
 //! From a command line to a server that serves.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 use weir_model::Config;
@@ -78,7 +78,10 @@ fn begin(invocation: Invocation, mut journal: Journal) -> Option<Keeper> {
     }
     journal.leave_terminal();
     if let Some(background) = background {
-        keep_stderr(&serving);
+        if let Some(file) = serving.logs.main_file(&serving.config) {
+            // Should it fail, the terminal stays in use: no reason not to serve.
+            let _ = weir_net::redirect_stderr(file.as_fd());
+        }
         background.is_up();
     }
     Some(Keeper {
@@ -115,7 +118,10 @@ pub(super) fn prepare(
 
 /// Starts a worker and has it serve.
 pub(super) fn spawn(serving: &Serving, journal: &Journal) -> Result<Child, String> {
-    let worker = Child::spawn(&serving.config.process, &serving.identity)
+    let process = &serving.config.process;
+    // Whoever started a server in the background may wait until nobody holds the terminal's end of a pipe.
+    let errors = if process.daemon { serving.logs.main_file(&serving.config) } else { None };
+    let worker = Child::spawn(process, &serving.identity, errors)
         .map_err(|error| format!("worker process does not start {}", weir_log::Errno(&error)))?;
     journal.notice(format_args!("start worker process {}", worker.pid));
     match apply(&worker, serving, journal) {
@@ -148,21 +154,6 @@ pub(super) fn apply(worker: &Child, serving: &Serving, journal: &Journal) -> Res
             // Of the configuration before.
             other => journal.say(weir_log::Level::Debug, format_args!("{other:?}")),
         }
-    }
-}
-
-/// What is printed to the standard error of a server in the background goes to its log.
-fn keep_stderr(serving: &Serving) {
-    let (paths, files) = serving.logs.files();
-    let targets = serving.config.process.error_log.iter().map(|log| &log.target);
-    let file = targets.filter_map(|target| match target {
-        weir_model::LogTarget::File(path) => paths.iter().position(|p| p == path),
-        _ => None,
-    });
-    if let Some(at) = file.into_iter().next() {
-        let fd: BorrowedFd<'_> = files[at].as_fd();
-        // The terminal stays in use otherwise: no reason not to serve.
-        let _ = weir_net::redirect_stderr(fd);
     }
 }
 

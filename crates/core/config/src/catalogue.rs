@@ -19,7 +19,7 @@ const TABLES: &[&[Directive]] = &[
 ];
 
 /// Every directive that Weir knows, those included that it refuses.
-pub fn directives() -> impl Iterator<Item = &'static Directive> {
+pub fn directives() -> impl Iterator<Item = &'static Directive> + Clone {
     TABLES.iter().chain(crate::settings::TABLES).flat_map(|table| table.iter())
 }
 
@@ -78,10 +78,18 @@ fn absent(directive: &Directive, instead: &str) -> Problem {
 }
 
 fn misplaced(name: &str, meanings: &[&Directive]) -> Problem {
-    let allowed = meanings.iter().fold(Contexts(0), |all, directive| all.or(directive.contexts));
-    let allowed: Vec<_> = allowed.names().collect();
     Problem::new(format!(r#""{name}" directive is not allowed here"#))
-        .help(format!("it is allowed in {}", allowed.join(", ")))
+        .help(format!("it is allowed in {}", places(meanings.iter().copied())))
+}
+
+/// The contexts of all meanings, without those in which the name is only known to be refused.
+fn places<'a>(meanings: impl Iterator<Item = &'a Directive> + Clone) -> String {
+    let all = |meanings: &mut dyn Iterator<Item = &'a Directive>| {
+        meanings.fold(Contexts(0), |all, directive| all.or(directive.contexts))
+    };
+    let served = all(&mut meanings.clone().filter(|one| !matches!(one.action, Action::Absent(_))));
+    let contexts = if served == Contexts(0) { all(&mut meanings.clone()) } else { served };
+    contexts.names().collect::<Vec<_>>().join(", ")
 }
 
 fn unknown(name: &str, context: Contexts) -> Problem {
@@ -92,11 +100,8 @@ fn unknown(name: &str, context: Contexts) -> Problem {
     }
     match nearest(name, directives().map(|directive| directive.name)) {
         Some(near) => {
-            let allowed = directives()
-                .filter(|directive| directive.name == near)
-                .fold(Contexts(0), |all, directive| all.or(directive.contexts));
-            let allowed: Vec<_> = allowed.names().collect();
-            problem.help(format!(r#"did you mean "{near}"? it is allowed in {}"#, allowed.join(", ")))
+            let places = places(directives().filter(|directive| directive.name == near));
+            problem.help(format!(r#"did you mean "{near}"? it is allowed in {places}"#))
         }
         None => problem,
     }

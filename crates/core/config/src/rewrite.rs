@@ -2,7 +2,7 @@
 
 use weir_model::rewrite::AfterRewrite;
 use weir_model::{Condition, FileTest, Rewrite, RewriteFlag};
-use weir_syntax::{Span, Word};
+use weir_syntax::Span;
 
 use crate::args::Args;
 use crate::directive::{Action, Arity, Block, Contexts, Directive, Problem};
@@ -112,18 +112,19 @@ fn answer(args: &Args<'_>, scope: &mut Scope<'_>) -> Result<Rewrite, Problem> {
 /// The words between the parentheses of `if`, which may stand alone or cling to a word.
 fn inside(args: &Args<'_>) -> Result<Vec<(String, Span)>, Problem> {
     let mut words: Vec<_> = args.words().iter().map(|word| (word.text.clone(), word.span)).collect();
-    let invalid = |word: &Word| {
-        Problem::new(format!(r#"invalid condition "{}""#, word.text))
-            .at(word.span)
+    let invalid = |text: &str, span| {
+        Problem::new(format!(r#"invalid condition "{text}""#))
+            .at(span)
             .help("a condition stands in parentheses: if ($variable = text) { ... }")
     };
     match words.first_mut() {
         Some((text, _)) if text.starts_with('(') => text.replace_range(..1, ""),
-        _ => return Err(invalid(args.word(0))),
+        _ => return Err(invalid(args.text(0), args.word(0).span)),
     }
     match words.last_mut() {
         Some((text, _)) if text.ends_with(')') => text.truncate(text.len() - 1),
-        _ => return Err(invalid(args.word(args.len() - 1))),
+        Some((text, span)) => return Err(invalid(text, *span)),
+        None => return Err(invalid("", args.span())),
     }
     if words.first().is_some_and(|(text, _)| text.is_empty()) {
         words.remove(0);

@@ -73,10 +73,8 @@ impl Table {
         for entry in self.0 {
             match (entry.zone, entry.used) {
                 (Some(zone), _) => zones.push(zone),
-                (None, span) => problems.push(Problem {
-                    span,
-                    ..zero_size(&entry.name).help("no zone of this name is defined")
-                }),
+                (None, span) => problems
+                    .push(Problem { span, ..zero_size(&entry.name).help("no zone of this name is defined") }),
             }
         }
         if problems.is_empty() { Ok(zones) } else { Err(problems) }

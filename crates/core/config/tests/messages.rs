@@ -132,7 +132,7 @@ fn names_that_clash() {
     let body = "server { listen 80; server_name a.test; }\nserver { listen 80; server_name A.test; }";
     assert_eq!(
         warnings(body),
-        [r#"conflicting server name "a.test" on 0.0.0.0:80, ignored in /w/nginx.conf:5"#]
+        [r#"conflicting server name "a.test" on 0.0.0.0:80, ignored in /w/nginx.conf:3"#]
     );
     refused("server { server_name *x; }", r#"server name "*x" is invalid in /w/nginx.conf:3"#);
     refused("server { server_name ~; }", r#"empty regex in server name "~" in /w/nginx.conf:3"#);
@@ -224,7 +224,7 @@ fn upstream_errors() {
 
 #[test]
 fn variables_that_nothing_defines() {
-    refused("server { return 200 $nothing; }", r#"unknown "nothing" variable in /w/nginx.conf:4"#);
+    refused("server { return 200 $nothing; }", r#"unknown "nothing" variable in /w/nginx.conf:3"#);
     refused("server { set $host x; }", r#"the duplicate "host" variable in /w/nginx.conf:3"#);
     refused("server { set host x; }", r#"invalid variable name "host" in /w/nginx.conf:3"#);
     refused(
@@ -243,7 +243,7 @@ fn the_rewrite_module() {
     refused("server { rewrite ^ ''; }", "empty replacement in /w/nginx.conf:3");
     refused("server { rewrite ^ /a first; }", r#"invalid parameter "first" in /w/nginx.conf:3"#);
     refused("server { if $host { } }", r#"invalid condition "$host" in /w/nginx.conf:3"#);
-    refused("server { if ($host { } }", r#"invalid condition "($host" in /w/nginx.conf:3"#);
+    refused("server { if ($host { } }", r#"invalid condition "$host" in /w/nginx.conf:3"#);
     refused("server { if ($host == a) { } }", r#"unexpected "==" in condition in /w/nginx.conf:3"#);
     refused("server { if (-q /a) { } }", r#"invalid condition "-q" in /w/nginx.conf:3"#);
     refused("server { if ($host = a b) { } }", r#"invalid condition "$host" in /w/nginx.conf:3"#);

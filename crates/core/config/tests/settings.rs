@@ -229,7 +229,8 @@ fn files() {
 
 #[test]
 fn answers() {
-    let response = location("gzip on; gzip_types text/css text/CSS; expires -1h; charset utf-8;").response;
+    let response =
+        location("gzip on; gzip_types text/css; gzip_types text/CSS; expires -1h; charset utf-8;").response;
     assert!(response.gzip.on);
     assert_eq!(response.gzip.types, ["text/html", "text/css"]);
     assert_eq!(response.expires, Some(Expires { modified: false, time: text("-1h") }));

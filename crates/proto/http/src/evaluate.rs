@@ -6,7 +6,7 @@ use weir_model::{Builtin, Escape, FileTest, ListenAddress, Part, Template, Varia
 
 use crate::answer::number;
 use crate::request::{Request, Try, Value, server_name};
-use crate::site::Site;
+use crate::site::{Alias, Site};
 use crate::wire::head::Version;
 
 /// What a request may ask of the machine. The shell answers; tests answer from tables.
@@ -480,13 +480,11 @@ impl Request {
         let site = scope.site;
         let place = site.place(self.location);
         let mut path = self.root(scope);
-        if !place.settings.files.alias {
-            path.extend_from_slice(&self.uri);
-        } else if matches!(place.kind, weir_model::LocationKind::Regex(_)) {
-            // The captures of the location's pattern make the whole path.
-        } else {
-            let name = place.kind.name().len();
-            path.extend_from_slice(self.uri.get(name..).unwrap_or_default());
+        match place.alias {
+            Alias::None => path.extend_from_slice(&self.uri),
+            Alias::Name(length) => path.extend_from_slice(self.uri.get(length..).unwrap_or_default()),
+            Alias::Whole if self.uri_behind_alias => path.extend_from_slice(&self.uri),
+            Alias::Whole => {}
         }
         path
     }

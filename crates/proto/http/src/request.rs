@@ -101,6 +101,8 @@ pub struct Request {
     pub uri_state: UriState,
     /// The URI still starts with the name of its location (no `rewrite ... break` since it was found).
     pub valid_location: bool,
+    /// `try_files` chose a file below an `alias` that stands for the whole path: the URI follows the alias.
+    pub uri_behind_alias: bool,
     pub internal: bool,
     /// Internal redirects and location searches left before the request ends in 500.
     pub turns: u8,
@@ -166,6 +168,7 @@ impl Request {
             quoted: false,
             uri_state: UriState::AsSent,
             valid_location: true,
+            uri_behind_alias: false,
             internal: false,
             turns: TURNS,
             method: Vec::new(),

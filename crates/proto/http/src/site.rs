@@ -47,6 +47,17 @@ pub enum Test {
     Match { variable: Variable, matcher: Matcher, negate: bool },
 }
 
+/// What of the URI `alias` stands in place of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alias {
+    /// It is a `root`: the whole URI follows.
+    None,
+    /// So many first bytes: the name of the location that has the `alias`.
+    Name(usize),
+    /// All of it: captures of the location's pattern make the path.
+    Whole,
+}
+
 /// A compiled location.
 #[derive(Debug)]
 pub struct Place {
@@ -57,6 +68,7 @@ pub struct Place {
     pub internal: bool,
     pub limit_except: Option<(Vec<String>, LocationId)>,
     pub settings: Settings,
+    pub alias: Alias,
     /// Patterns of `proxy_redirect`, `proxy_cookie_domain`, `proxy_cookie_path`, `proxy_cookie_flags`, in
     /// that order, one for each regex entry.
     pub redirect_matchers: Vec<Option<Matcher>>,
@@ -97,8 +109,11 @@ impl Site {
     /// When a pattern does not compile or an index points nowhere.
     pub fn new(config: Arc<Config>) -> Result<Self, SiteError> {
         let http = config.http.as_ref().ok_or(SiteError::NoHttp)?;
-        let places =
+        let mut places =
             (0..http.locations.len()).map(|index| place(http, index)).collect::<Result<Vec<_>, _>>()?;
+        for server in &http.servers {
+            hand_down_alias(http, server.root, &mut places);
+        }
         let names =
             http.listeners.iter().map(|listener| NameTable::new(http, listener)).collect::<Result<_, _>>()?;
         let maps = http.maps.iter().map(MapTable::new).collect::<Result<_, _>>()?;
@@ -220,7 +235,32 @@ fn place(http: &Http, index: usize) -> Result<Place, SiteError> {
         internal: location.internal,
         limit_except: location.limit_except.clone(),
         settings: location.settings.clone(),
+        alias: match &location.kind {
+            _ if !location.settings.files.alias => Alias::None,
+            LocationKind::Regex(_) => Alias::Whole,
+            kind => Alias::Name(kind.name().len()),
+        },
     })
+}
+
+/// Locations by pattern and nameless ones inherit an `alias` with what it stands in place of: their own name
+/// is no part of a path.
+fn hand_down_alias(http: &Http, outer: LocationId, places: &mut [Place]) {
+    let Some(location) = http.locations.get(outer.0 as usize) else { return };
+    let (root, alias) = (&location.settings.files.root, places[outer.0 as usize].alias);
+    let nameless = location.rewrite.iter().filter_map(|step| match step {
+        Rewrite::If { location, .. } => *location,
+        _ => None,
+    });
+    let inner = location.children.iter().copied().chain(nameless);
+    for id in inner.chain(location.limit_except.iter().map(|(_, id)| *id)) {
+        let Some(place) = places.get_mut(id.0 as usize) else { continue };
+        let unnamed = matches!(place.kind, LocationKind::Regex(_) | LocationKind::Nameless(_));
+        if unnamed && place.settings.files.alias && alias != Alias::None && place.settings.files.root == *root {
+            place.alias = alias;
+        }
+        hand_down_alias(http, id, places);
+    }
 }
 
 fn collect_named(http: &Http, id: LocationId, found: &mut HashMap<String, LocationId>) {

@@ -2,6 +2,8 @@
 
 use std::fs::File;
 use std::io::{self, Seek, Write};
+use std::os::unix::fs::FileExt;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
@@ -24,6 +26,9 @@ pub(crate) enum Reader {
     Chunked { decoder: Box<Chunked>, at: usize, started: bool, done: bool },
     /// Nobody wants the rest, and too much of it comes to wait for.
     Discarded,
+    /// The body was read and is read again. `at` is the place in it, `used` the end of this request in the head's
+    /// buffer.
+    Replay { body: Rc<Gathered>, at: u64, used: usize },
 }
 
 /// Why a body cannot be read.
@@ -82,7 +87,13 @@ impl Reader {
             Self::Length { left, .. } => *left > 0,
             Self::Chunked { done, .. } => !done,
             Self::Discarded => true,
+            Self::Replay { body, at, .. } => *at < body.len(),
         }
+    }
+
+    /// A body that was read before, from its start.
+    pub(crate) fn replay(body: Rc<Gathered>, used: usize) -> Self {
+        Self::Replay { body, at: 0, used }
     }
 
     /// Bytes of the head's buffer that belong to this request.
@@ -91,6 +102,7 @@ impl Reader {
             Self::None => request.head.len as usize,
             Self::Length { at, .. } | Self::Chunked { at, .. } => *at,
             Self::Discarded => request.bytes.len(),
+            Self::Replay { used, .. } => *used,
         }
     }
 
@@ -139,6 +151,11 @@ impl Reader {
             }
             Self::Chunked { decoder, at, done, .. } => {
                 poll_chunked(cx, stream, request, out, decoder, at, done)
+            }
+            Self::Replay { body, at, .. } => {
+                let count = body.read_at(*at, out).map_err(|_| BodyError::File)?;
+                *at += count as u64;
+                Poll::Ready(Ok(count))
             }
         }
     }
@@ -206,6 +223,22 @@ impl Gathered {
     /// Length in bytes.
     pub(crate) fn len(&self) -> u64 {
         self.memory.len() as u64 + self.file.as_ref().map_or(0, |spill| spill.len)
+    }
+
+    /// Appends a piece from offset `at` on; 0 is the end.
+    fn read_at(&self, at: u64, out: &mut Vec<u8>) -> io::Result<usize> {
+        let memory = usize::try_from(at).ok().and_then(|at| self.memory.get(at..)).unwrap_or_default();
+        if !memory.is_empty() {
+            let piece = &memory[..memory.len().min(SMALL)];
+            out.extend_from_slice(piece);
+            return Ok(piece.len());
+        }
+        let Some(spill) = &self.file else { return Ok(0) };
+        let start = out.len();
+        out.resize(start + SMALL, 0);
+        let read = spill.file.read_at(&mut out[start..], at - self.memory.len() as u64);
+        out.truncate(start + *read.as_ref().unwrap_or(&0));
+        read
     }
 }
 

@@ -104,9 +104,15 @@ pub(crate) fn if_range(headers: &Headers<'_>, answer: &Answer) -> bool {
     }
 }
 
-fn judge(headers: &Headers<'_>, etag: Option<&[u8]>, modified: Option<i64>, rule: IfModifiedSince) -> Verdict {
+fn judge(
+    headers: &Headers<'_>,
+    etag: Option<&[u8]>,
+    modified: Option<i64>,
+    rule: IfModifiedSince,
+) -> Verdict {
     if let Some(date) = headers.if_unmodified_since {
-        let unmodified = modified.is_some_and(|modified| parse_date(date).is_some_and(|date| date >= modified));
+        let unmodified =
+            modified.is_some_and(|modified| parse_date(date).is_some_and(|date| date >= modified));
         if !unmodified {
             return Verdict::Failed;
         }
@@ -202,11 +208,13 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
 }
 
 fn small(text: &str) -> Option<i64> {
-    (matches!(text.len(), 1 | 2) && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok())?
+    (matches!(text.len(), 1 | 2) && text.bytes().all(|byte| byte.is_ascii_digit()))
+        .then(|| text.parse().ok())?
 }
 
 fn two_or_four(text: &str) -> Option<i64> {
-    (matches!(text.len(), 2 | 4) && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok())?
+    (matches!(text.len(), 2 | 4) && text.bytes().all(|byte| byte.is_ascii_digit()))
+        .then(|| text.parse().ok())?
 }
 
 #[cfg(test)]
@@ -305,7 +313,8 @@ mod tests {
 
     #[test]
     fn if_range_wants_the_same_validator() {
-        let mut answer = Answer { last_modified: Some(TEXT.to_vec()), ..Answer::default() };
+        let mut answer = Answer::default();
+        answer.last_modified = Some(TEXT.to_vec());
         answer.push(b"ETag", b"\"5-7\"");
         let with = |value| Headers { if_range: Some(value), ..Headers::default() };
         assert!(if_range(&Headers::default(), &answer));

@@ -35,9 +35,32 @@ pub(crate) struct Client {
     slot: usize,
 }
 
+/// Slot of a client whose waker was not enlisted.
+const UNLISTED: usize = usize::MAX;
+
+impl Client {
+    /// A client for a request that is made beside another one: what it sends reaches nobody.
+    pub(crate) fn detached(client: &Self) -> std::io::Result<Self> {
+        let (stream, _) = tokio::net::UnixStream::pair()?;
+        client.thread.counters.active.fetch_add(1, Relaxed);
+        Ok(Self {
+            thread: Rc::clone(&client.thread),
+            stream: Stream::Unix(stream),
+            deadline: Deadline::default(),
+            facts: Rc::clone(&client.facts),
+            address: Rc::clone(&client.address),
+            rest: Vec::new(),
+            requests: client.requests,
+            slot: UNLISTED,
+        })
+    }
+}
+
 impl Drop for Client {
     fn drop(&mut self) {
-        self.thread.discharge(self.slot);
+        if self.slot != UNLISTED {
+            self.thread.discharge(self.slot);
+        }
         if self.thread.counters.active.fetch_sub(1, Relaxed) == 1 && self.thread.quitting.get() {
             self.thread.drained.notify_one();
         }
@@ -68,7 +91,7 @@ pub(crate) fn spawn(thread: &Rc<Thread>, address: Rc<ListenAddress>, stream: Str
         address,
         rest: Vec::new(),
         requests: 0,
-        slot: usize::MAX,
+        slot: UNLISTED,
     };
     tokio::task::spawn_local(serve(client));
 }
@@ -213,7 +236,7 @@ async fn one(client: &mut Client) -> After {
     }
     client.requests += 1;
     request.number = client.requests;
-    request.started = clock::mono_ms();
+    request.started = clock::tick().mono_ms;
     let http = live.site().http();
     let server_index = http.listeners[listener].default_server;
     let server = &http.servers[server_index];

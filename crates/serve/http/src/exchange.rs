@@ -16,7 +16,7 @@ use crate::body::Reader;
 use crate::connection::Client;
 use crate::live::Live;
 use crate::world::World;
-use crate::{access, body, files, log, proxy, respond, stages, status};
+use crate::{access, body, files, log, mirror, proxy, respond, stages, status};
 
 /// What becomes of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +72,8 @@ pub(crate) struct Exchange<'c> {
     pub(crate) reset: bool,
     /// This is a subrequest: no log line, no access checks of its own connection.
     pub(crate) is_sub: bool,
+    /// Its places in `limit_conn` zones.
+    pub(crate) guards: Vec<access::limit_conn::Guard>,
     logged: bool,
 }
 
@@ -88,6 +90,7 @@ impl<'c> Exchange<'c> {
             keep: true,
             reset: false,
             is_sub: false,
+            guards: Vec::new(),
             logged: false,
         }
     }
@@ -118,7 +121,13 @@ impl<'c> Exchange<'c> {
     /// Serves a request whose head was read.
     pub(crate) async fn serve(&mut self) {
         self.request.request_length = u64::from(self.request.head.len);
-        let mut next = self.identify();
+        let next = self.identify();
+        access::real_ip(self);
+        self.run(next).await;
+    }
+
+    /// Goes through the stages from `next` on until the request is answered or given up.
+    pub(crate) async fn run(&mut self, mut next: Next) {
         loop {
             next = match next {
                 Next::ServerRewrite => stages::server_rewrite(self),
@@ -143,6 +152,12 @@ impl<'c> Exchange<'c> {
     async fn content(&mut self) -> Next {
         let live = self.live();
         let place = live.site().place(self.request.location);
+        if !place.settings.mirror.is_empty()
+            && !self.is_sub
+            && let Err(next) = Box::pin(mirror::start(self)).await
+        {
+            return next;
+        }
         match &place.handler {
             Handler::Static => files::serve(self).await,
             Handler::Proxy(pass) => Box::pin(proxy::pass(self, pass)).await,
@@ -321,6 +336,7 @@ impl<'c> Exchange<'c> {
         self.request.uri = uri;
         self.request.args = args;
         self.request.uri_state = UriState::Changed;
+        self.request.uri_behind_alias = false;
         self.request.internal = true;
     }
 

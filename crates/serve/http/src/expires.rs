@@ -137,7 +137,8 @@ fn seconds(text: &[u8]) -> Option<i64> {
 
 /// Seconds since midnight of `2026-11-21T06:45:01+00:00`.
 fn second_of_day(iso8601: &str) -> i64 {
-    let field = |at: usize| iso8601.get(at..at + 2).and_then(|digits| digits.parse::<i64>().ok()).unwrap_or(0);
+    let field =
+        |at: usize| iso8601.get(at..at + 2).and_then(|digits| digits.parse::<i64>().ok()).unwrap_or(0);
     field(11) * 3600 + field(14) * 60 + field(17)
 }
 

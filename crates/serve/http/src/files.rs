@@ -158,9 +158,8 @@ fn takes_charset(content_type: &[u8]) -> bool {
     ];
     let mut parts = content_type.split(|&byte| byte == b';');
     let essence = parts.next().unwrap_or_default().trim_ascii();
-    let named = parts.any(|part| {
-        part.trim_ascii().get(..8).is_some_and(|name| name.eq_ignore_ascii_case(b"charset="))
-    });
+    let named = parts
+        .any(|part| part.trim_ascii().get(..8).is_some_and(|name| name.eq_ignore_ascii_case(b"charset=")));
     !named && TYPES.iter().any(|known| essence.eq_ignore_ascii_case(known))
 }
 
@@ -275,7 +274,11 @@ async fn send(exchange: &mut Exchange<'_>, file: &OwnedFd, path: &[u8], size: u6
         // Without it the packets are only less full.
         let _ = weir_net::set_cork(exchange.client.stream.fd(), true);
     }
-    let sent = if bodyless { sending.flush(exchange).await } else { sending.body(exchange, total, plan, size).await };
+    let sent = if bodyless {
+        sending.flush(exchange).await
+    } else {
+        sending.body(exchange, total, plan, size).await
+    };
     if cork {
         let _ = weir_net::set_cork(exchange.client.stream.fd(), false);
     }
@@ -326,7 +329,13 @@ fn read(file: &OwnedFd, offset: u64, wanted: usize, out: &mut Vec<u8>) -> io::Re
 }
 
 impl Sending<'_> {
-    async fn body(&mut self, exchange: &mut Exchange<'_>, total: u64, plan: Plan, size: u64) -> Result<(), Gone> {
+    async fn body(
+        &mut self,
+        exchange: &mut Exchange<'_>,
+        total: u64,
+        plan: Plan,
+        size: u64,
+    ) -> Result<(), Gone> {
         let chunked = exchange.request.answer.chunked;
         if chunked && total > 0 {
             write_chunk_head(&mut self.out, usize::try_from(total).unwrap_or(usize::MAX));
@@ -398,10 +407,12 @@ impl Sending<'_> {
             .client
             .deadline
             .within(limit, |cx| {
-                stream.poll_write_with(cx, |socket| loop {
-                    match weir_net::send_file(socket, file.as_fd(), at, most as usize) {
-                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                        other => return other,
+                stream.poll_write_with(cx, |socket| {
+                    loop {
+                        match weir_net::send_file(socket, file.as_fd(), at, most as usize) {
+                            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                            other => return other,
+                        }
                     }
                 })
             })
@@ -415,7 +426,12 @@ impl Sending<'_> {
                 }
                 Ok(())
             }
-            Ok(Err(error)) if matches!(error.raw_os_error().map(Code::from_raw_os_error), Some(Code::INVAL | Code::NOSYS)) => {
+            Ok(Err(error))
+                if matches!(
+                    error.raw_os_error().map(Code::from_raw_os_error),
+                    Some(Code::INVAL | Code::NOSYS)
+                ) =>
+            {
                 self.sendfile = false;
                 Ok(())
             }
@@ -448,7 +464,13 @@ impl Sending<'_> {
         Ok(())
     }
 
-    fn all_read(&self, exchange: &Exchange<'_>, done: io::Result<usize>, wanted: usize, at: u64) -> Result<(), Gone> {
+    fn all_read(
+        &self,
+        exchange: &Exchange<'_>,
+        done: io::Result<usize>,
+        wanted: usize,
+        at: u64,
+    ) -> Result<(), Gone> {
         match done {
             Ok(count) if count == wanted => Ok(()),
             Ok(count) => Err(self.truncated(exchange, at + count as u64)),
@@ -470,7 +492,10 @@ impl Sending<'_> {
     fn truncated(&self, exchange: &Exchange<'_>, at: u64) -> Gone {
         exchange.log(
             Level::Alert,
-            format_args!("file \"{}\" was truncated at {at} while sending response to client", lossy(self.path)),
+            format_args!(
+                "file \"{}\" was truncated at {at} while sending response to client",
+                lossy(self.path)
+            ),
         );
         Gone
     }

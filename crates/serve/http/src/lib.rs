@@ -4,6 +4,7 @@
 mod access;
 mod body;
 mod buffers;
+mod conditions;
 mod connection;
 mod deadline;
 mod exchange;
@@ -11,13 +12,17 @@ mod expires;
 mod files;
 mod live;
 mod log;
+mod mirror;
 mod proxy;
 mod proxy_protocol;
+mod ranges;
 mod respond;
 mod stages;
 mod status;
 mod stream;
+mod subrequest;
 mod thread;
+mod throttle;
 mod worker;
 mod world;
 

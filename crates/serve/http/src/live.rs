@@ -12,6 +12,7 @@ use weir_log::{AccessOptions, AccessSink, ErrorLog, LogFile, Output, Sink, Syslo
 use weir_model::log::AccessTarget;
 use weir_model::{ListenAddress, LogTarget, Template, Upstream};
 
+use crate::access::zones::Zones;
 use crate::proxy::pool::Pool;
 use crate::thread::Thread;
 
@@ -24,6 +25,7 @@ pub(crate) struct Prepared {
     pub(crate) site: Site,
     /// Of each upstream.
     pub(crate) groups: Vec<Arc<Group>>,
+    pub(crate) zones: Zones,
     /// Of each location.
     pub(crate) error_logs: Vec<ErrorLog>,
     pub(crate) main_log: ErrorLog,
@@ -51,6 +53,7 @@ impl Prepared {
                 Arc::new(group(upstream, before))
             })
             .collect();
+        let zones = Zones::new(site.http(), previous.map(|previous| &previous.zones));
         let mut syslogs = HashMap::new();
         for target in targets(&site) {
             if let LogTarget::Syslog(syslog) = target
@@ -69,7 +72,7 @@ impl Prepared {
             .enumerate()
             .map(|(index, listener)| (listener.address.clone(), index))
             .collect();
-        Self { number, site, groups, error_logs, main_log, files, syslogs, by_address }
+        Self { number, site, groups, zones, error_logs, main_log, files, syslogs, by_address }
     }
 
     fn group(&self, upstream: &Upstream) -> Option<&Group> {

@@ -277,7 +277,8 @@ mod tests {
         );
         assert!(body.parts[1].0.ends_with(b"Content-Range: bytes 8-9/10\r\n\r\n"));
         assert_eq!(body.end, b"\r\n--00000000000000000007--\r\n");
-        let written = body.parts.iter().map(|(head, part)| head.len() as u64 + part.end - part.start).sum::<u64>();
+        let written =
+            body.parts.iter().map(|(head, part)| head.len() as u64 + part.end - part.start).sum::<u64>();
         assert_eq!(body.len(), written + 28);
     }
 }

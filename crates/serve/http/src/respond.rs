@@ -14,7 +14,7 @@ use weir_model::location::LingeringClose;
 use weir_model::{Level, ListenAddress};
 
 use crate::exchange::{Exchange, Next, Sink};
-use crate::expires;
+use crate::{expires, files};
 
 /// The client is gone or too slow; nothing more can be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,12 @@ pub(crate) struct Gone;
 
 /// Runs the head filters and writes the head into `out`. From here on the status stands.
 pub(crate) fn head(exchange: &mut Exchange<'_>, out: &mut Vec<u8>) {
+    filter(exchange);
+    write_head(exchange, out);
+}
+
+/// Runs the head filters: what configuration adds to the head, before its length and framing are decided.
+pub(crate) fn filter(exchange: &mut Exchange<'_>) {
     let live = exchange.live();
     let place = live.site().place(exchange.request.location);
     let settings = &place.settings.response;
@@ -31,6 +37,13 @@ pub(crate) fn head(exchange: &mut Exchange<'_>, out: &mut Vec<u8>) {
     }
     expires::apply(exchange, settings.expires.as_ref());
     add_headers(exchange, settings);
+    files::charset(exchange, settings.charset.as_ref());
+}
+
+/// Writes a head that was filtered into `out`. From here on the status stands.
+pub(crate) fn write_head(exchange: &mut Exchange<'_>, out: &mut Vec<u8>) {
+    let live = exchange.live();
+    let settings = &live.site().place(exchange.request.location).settings.response;
     absolute_location(exchange, settings);
     frame(exchange, settings.chunked_transfer_encoding);
     keep_alive(exchange);
@@ -259,7 +272,7 @@ pub(crate) fn answer_return(exchange: &mut Exchange<'_>, status: u16, text: Opti
 /// Sends the body that `return` gave.
 pub(crate) async fn returned(exchange: &mut Exchange<'_>, body: &[u8]) -> Next {
     let status = exchange.request.answer.status;
-    let content_type = crate::files::content_type(exchange);
+    let content_type = files::content_type(exchange);
     text(exchange, status, &content_type, body).await
 }
 

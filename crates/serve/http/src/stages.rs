@@ -1,13 +1,19 @@
 //! The stages that move a request around before something answers it.
 
-use weir_http::Place;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
 use weir_http::rewrite;
 use weir_http::route::{self, Found};
+use weir_http::site::Alias;
 use weir_http::wire::uri::{Escape, escape};
+use weir_http::{Place, Request};
+use weir_log::Errno;
 use weir_model::location::{Fallback, Overwrite};
-use weir_model::{Level, LocationKind};
+use weir_model::{Level, LocationKind, Part, Template};
 
-use crate::exchange::{Exchange, Next, Sink};
+use crate::exchange::{Exchange, Next};
 use crate::respond;
 
 /// `rewrite`, `set`, `if` and `return` of the server.
@@ -113,41 +119,71 @@ pub(crate) fn try_files(exchange: &mut Exchange<'_>) -> Next {
     let place = live.site().place(exchange.request.location);
     let Some(try_files) = &place.settings.files.try_files else { return Next::Content };
     for candidate in &try_files.files {
-        let (path, uri) = exchange.evaluate(|request, scope, place| {
-            let uri = request.expanded(scope, candidate);
-            let mut path = request.root(scope);
-            let rest = if place.settings.files.alias {
-                uri.get(place.kind.name().len()..).unwrap_or_default()
-            } else {
-                &uri
-            };
-            path.extend_from_slice(rest);
-            (path, uri)
-        });
-        let directory = path.ends_with(b"/");
-        let kind = crate::world::metadata(&path);
-        let hit = match kind {
-            Some(kind) => kind.is_dir() == directory,
-            None => false,
-        };
-        if hit {
-            let uri = if directory { uri.strip_suffix(b"/").map(<[u8]>::to_vec).unwrap_or_default() } else { uri };
-            // The place stays; only the file is another.
-            exchange.request.uri = if directory { [uri.as_slice(), b"/"].concat() } else { uri };
-            exchange.request.uri_state = weir_http::request::UriState::Changed;
-            return Next::Content;
+        let wants_directory = matches!(candidate.0.last(), Some(Part::Text(text)) if text.ends_with('/'));
+        let mut name = tried(exchange, place.alias, candidate);
+        if wants_directory {
+            name.pop();
+        }
+        let mut path = exchange.evaluate(|request, scope, _| request.root(scope));
+        path.extend_from_slice(&name);
+        match std::fs::metadata(Path::new(OsStr::from_bytes(&path))) {
+            Ok(found) if found.is_dir() == wants_directory => {
+                hit(&mut exchange.request, place.alias, name, wants_directory);
+                return Next::Content;
+            }
+            Ok(_) => {}
+            Err(error) => missed(exchange, &path, &error),
         }
     }
     match &try_files.fallback {
         Fallback::Status(status) => Next::Error(*status),
         Fallback::Redirect(template) => {
-            let target = exchange.evaluate(|request, scope, _| request.expanded(scope, template));
+            let target = tried(exchange, place.alias, template);
             if target.starts_with(b"@") {
                 return Next::Named(target);
             }
             let (uri, args) = split_args(&target);
             Next::Redirect { uri, args }
         }
+    }
+}
+
+/// A name of `try_files`, as it stands behind `root` or `alias`. What `alias` stands in place of is taken off a
+/// name that begins with it, unless the name has no variables; nginx does the same to the fallback.
+fn tried(exchange: &mut Exchange<'_>, alias: Alias, template: &Template) -> Vec<u8> {
+    let mut name = exchange.evaluate(|request, scope, _| request.expanded(scope, template));
+    if let (Alias::Name(length), None) = (alias, template.literal())
+        && let (Some(of_name), Some(of_uri)) = (name.get(..length), exchange.request.uri.get(..length))
+        && of_name == of_uri
+    {
+        name.drain(..length);
+    }
+    name
+}
+
+/// The place stays; only the file is another.
+fn hit(request: &mut Request, alias: Alias, name: Vec<u8>, directory: bool) {
+    match alias {
+        Alias::None => request.uri = name,
+        Alias::Name(length) => {
+            request.uri.truncate(length);
+            request.uri.extend_from_slice(&name);
+        }
+        Alias::Whole if directory => {}
+        Alias::Whole => {
+            request.uri = name;
+            request.uri_behind_alias = true;
+        }
+    }
+}
+
+/// A name that is not there is what `try_files` is for; other failures are the operator's to know.
+fn missed(exchange: &Exchange<'_>, path: &[u8], error: &std::io::Error) {
+    use rustix::io::Errno as Code;
+    let code = error.raw_os_error().map(Code::from_raw_os_error);
+    if !matches!(code, Some(Code::NOENT | Code::NOTDIR | Code::NAMETOOLONG)) {
+        let path = String::from_utf8_lossy(path);
+        exchange.log(Level::Crit, format_args!("stat() \"{path}\" failed {}", Errno(error)));
     }
 }
 
@@ -176,8 +212,7 @@ pub(crate) async fn error(exchange: &mut Exchange<'_>, status: u16) -> Next {
     }
     let allowed = exchange.request.error_status == 0 || place.settings.recursive_error_pages;
     let page = place.settings.error_pages.iter().find(|page| page.status == status);
-    // A subrequest's caller decides what a status means.
-    if let (Some(page), true, Sink::Client) = (page, allowed, &exchange.sink) {
+    if let (Some(page), true) = (page, allowed) {
         let target = exchange.evaluate(|request, scope, _| request.expanded(scope, &page.target));
         exchange.request.error_page_used = true;
         return error_page(exchange, status, page.overwrite, target);
@@ -252,7 +287,20 @@ pub(crate) fn named(exchange: &mut Exchange<'_>, name: &[u8]) -> Next {
 
 /// What an earlier place put into the answer does not belong to the next one.
 fn reset_answer(exchange: &mut Exchange<'_>) {
-    let status = exchange.request.answer.status;
-    exchange.request.answer.clear();
-    exchange.request.answer.status = status;
+    let answer = &mut exchange.request.answer;
+    let status = answer.status;
+    let challenges: Vec<Vec<u8>> = match status {
+        // The page of a 401 still has to ask for the password.
+        401 => answer
+            .fields()
+            .filter(|(name, _)| name.eq_ignore_ascii_case(b"www-authenticate"))
+            .map(|(_, value)| value.to_vec())
+            .collect(),
+        _ => Vec::new(),
+    };
+    answer.clear();
+    answer.status = status;
+    for value in &challenges {
+        answer.push(b"WWW-Authenticate", value);
+    }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::AbortHandle;
-use weir_log::{AccessOptions, AccessSink, Errno};
+use weir_log::{AccessOptions, AccessSink, Errno, clock};
 use weir_model::{Level, ListenAddress, LogTarget, Upstream};
 
 use crate::buffers::Buffers;
@@ -282,6 +282,9 @@ pub(crate) fn run(index: usize, shared: Arc<Shared>, counters: Arc<Counters>, or
             turns.turns.fetch_add(1, Relaxed);
             FLUSH.with(|sinks| sinks.borrow().iter().for_each(|sink| sink.flush()));
         })
+        .on_thread_unpark(|| {
+            clock::tick();
+        })
         .build_local(tokio::runtime::LocalOptions::default())
         .expect("a thread can make an event loop");
     let done = Arc::clone(&counters);
@@ -321,7 +324,7 @@ async fn heartbeat(thread: Rc<Thread>) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let now = weir_log::clock::mono_ms();
+        let now = clock::tick().mono_ms;
         for pool in thread.pools.borrow().values() {
             pool.sweep(now);
         }

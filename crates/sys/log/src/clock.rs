@@ -1,6 +1,6 @@
 //! The time in the forms that servers print, rendered once a second for each thread.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use jiff::tz::TimeZone;
 use rustix::time::{ClockId, Timespec, clock_gettime};
@@ -14,14 +14,34 @@ pub struct Now {
     pub mono_ms: u64,
 }
 
-/// The moment of the call.
+thread_local! {
+    /// The moment that an event loop works in; absent on threads that never call [`tick`].
+    static TURN: Cell<Option<Now>> = const { Cell::new(None) };
+}
+
+/// Reads the clocks for the current turn of this thread's event loop. From then on [`now`] and [`mono_ms`] give
+/// that moment on this thread until the next tick, so that a request costs one look at the clock, not ten.
+pub fn tick() -> Now {
+    let now = read();
+    TURN.set(Some(now));
+    now
+}
+
+/// The moment of the last [`tick`], or of the call on a thread without an event loop.
 pub fn now() -> Now {
-    Now { unix_ms: millis(clock_gettime(ClockId::Realtime)), mono_ms: mono_ms() }
+    TURN.get().unwrap_or_else(read)
 }
 
 /// Milliseconds on the clock that never goes back.
 pub fn mono_ms() -> u64 {
-    millis(clock_gettime(ClockId::Monotonic))
+    now().mono_ms
+}
+
+fn read() -> Now {
+    Now {
+        unix_ms: millis(clock_gettime(ClockId::Realtime)),
+        mono_ms: millis(clock_gettime(ClockId::Monotonic)),
+    }
 }
 
 fn millis(t: Timespec) -> u64 {
@@ -35,8 +55,11 @@ thread_local! {
 
 /// Gives the texts of the current second. Not to be nested.
 pub fn with<R>(read: impl FnOnce(&Texts) -> R) -> R {
-    // The coarse clock lags by a tick of the kernel and costs a few nanoseconds.
-    let second = clock_gettime(ClockId::RealtimeCoarse).tv_sec;
+    let second = match TURN.get() {
+        Some(turn) => (turn.unix_ms / 1000) as i64,
+        // The coarse clock lags by a tick of the kernel and costs a few nanoseconds.
+        None => clock_gettime(ClockId::RealtimeCoarse).tv_sec,
+    };
     TEXTS.with_borrow_mut(|texts| {
         if texts.second != second {
             *texts = Texts::at(second);

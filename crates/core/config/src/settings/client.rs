@@ -117,7 +117,7 @@ pub(crate) const DIRECTIVES: &[Directive] = &[
     },
     Directive {
         name: "keepalive_disable",
-        arguments: Arity::AtLeast(1),
+        arguments: Arity::Between(1, 2),
         repeat: true,
         syntax: "none | BROWSER ...",
         default: "msie6",

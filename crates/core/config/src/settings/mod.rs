@@ -107,12 +107,14 @@ fn path_template(
     scope.template_of(if text.starts_with('$') { text } else { full }, args.word(0).span)
 }
 
-/// A MIME type list: lower case, the defaults always in it, `*` for everything.
-fn mime_types(args: &Args<'_>, defaults: &[&str], scope: &mut Scope<'_>) -> Vec<String> {
-    let mut types: Vec<String> = defaults.iter().map(|name| (*name).to_owned()).collect();
+/// Adds to a list of MIME types: lower case, `*` for everything.
+fn add_mime_types(types: &mut Vec<String>, args: &Args<'_>, scope: &mut Scope<'_>) {
     for word in args.words() {
         if word.text == "*" {
-            return vec!["*".to_owned()];
+            *types = vec!["*".to_owned()];
+        }
+        if types.iter().any(|name| name == "*") {
+            return;
         }
         let name = word.text.to_ascii_lowercase();
         if types.contains(&name) {
@@ -121,5 +123,4 @@ fn mime_types(args: &Args<'_>, defaults: &[&str], scope: &mut Scope<'_>) -> Vec<
             types.push(name);
         }
     }
-    types
 }

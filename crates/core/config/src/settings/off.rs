@@ -11,7 +11,7 @@ const NOT_YET: &str = "This version of Weir takes only the value that asks for n
 
 const OFF: Directive = Directive {
     contexts: Contexts::HSL,
-    arguments: Arity::AtLeast(1),
+    arguments: Arity::Exactly(1),
     syntax: "off",
     default: "off",
     doc: NOT_YET,
@@ -38,7 +38,12 @@ pub(crate) const DIRECTIVES: &[Directive] = &[
     Directive { name: "autoindex", module: "ngx_http_autoindex_module", ..OFF },
     Directive { name: "ssi", module: "ngx_http_ssi_filter_module", contexts: Contexts::HSLI, ..OFF },
     Directive { name: "userid", module: "ngx_http_userid_filter_module", ..OFF },
-    Directive { name: "disable_symlinks", module: "ngx_http_core_module", ..OFF },
+    Directive {
+        name: "disable_symlinks",
+        module: "ngx_http_core_module",
+        arguments: Arity::Between(1, 2),
+        ..OFF
+    },
     Directive {
         name: "override_charset",
         module: "ngx_http_charset_filter_module",

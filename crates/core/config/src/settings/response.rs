@@ -3,7 +3,7 @@
 use weir_model::Settings;
 use weir_model::location::{AddHeader, Expires};
 
-use super::{choice, mime_types};
+use super::{add_mime_types, choice};
 use crate::args::{Args, Unit, time};
 use crate::directive::{Action, Arity, Contexts, Directive, Problem};
 use crate::scope::Scope;
@@ -138,11 +138,16 @@ pub(crate) const DIRECTIVES: &[Directive] = &[
     Directive {
         name: "gzip_types",
         arguments: Arity::AtLeast(1),
+        repeat: true,
         syntax: "TYPE ...",
         default: "text/html",
         doc: "The types that are compressed; text/html always is.",
         action: Action::Setting(|settings, args, scope| {
-            settings.response.gzip.types = mime_types(args, &["text/html"], scope);
+            let types = &mut settings.response.gzip.types;
+            if scope.first("gzip_types") {
+                *types = vec!["text/html".to_owned()];
+            }
+            add_mime_types(types, args, scope);
             Ok(())
         }),
         ..GZIP

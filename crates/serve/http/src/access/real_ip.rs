@@ -3,8 +3,7 @@
 use std::net::IpAddr;
 
 use weir_http::lookup::forwarded_socket;
-use weir_model::Network;
-use weir_model::location::RealIp;
+use weir_model::location::{Network, RealIp};
 
 use crate::exchange::Exchange;
 
