@@ -16,6 +16,10 @@ mod worker;
 
 use std::process::ExitCode;
 
+/// Requests allocate little but often; this allocator halves what that costs and gives memory back sooner.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // First of all, because threads inherit it: signals are waited for, not suffered.
     if let Err(error) = weir_net::block_signals() {

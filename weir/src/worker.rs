@@ -234,9 +234,14 @@ fn by_target(files: HashMap<String, OwnedFd>) -> HashMap<LogTarget, OwnedFd> {
 
 /// Gives up what a worker may not have, and ties its life to the keeper's.
 fn become_worker(identity: &Identity) -> io::Result<()> {
-    match identity.files {
-        Some(files) => weir_net::set_nofile_limit(files)?,
-        None => drop(weir_net::raise_nofile()?),
+    let limited = match identity.files {
+        Some(files) => weir_net::set_nofile_limit(files),
+        None => weir_net::raise_nofile().map(drop),
+    };
+    if let Err(error) = limited {
+        // As in nginx no reason not to serve: the limit that is in force holds.
+        let text = format!("setrlimit(RLIMIT_NOFILE) failed {}", weir_log::Errno(&error));
+        eprint!("{}", weir_log::startup_line(Level::Alert, text));
     }
     if let Some(account) = &identity.account {
         let user = weir_net::User {
@@ -259,7 +264,10 @@ fn become_worker(identity: &Identity) -> io::Result<()> {
 fn report_panics(log: Arc<RwLock<ErrorLog>>) {
     std::panic::set_hook(Box::new(move |info| {
         let log = log.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let text = info.payload_as_str().unwrap_or("a panic without words");
+        let payload = info.payload();
+        let words = payload.downcast_ref::<&str>().copied();
+        let words = words.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        let text = words.unwrap_or("a panic without words");
         let place = info.location().map_or_else(String::new, |at| format!(" at {at}"));
         log.note(Level::Crit, format_args!("panic{place}: {text}"));
     }));

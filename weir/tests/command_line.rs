@@ -34,6 +34,16 @@ fn versions() {
 }
 
 #[test]
+fn called_nginx() {
+    let site = Site::saying("hello");
+    let link = site.file("nginx");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_weir"), &link).expect("link");
+    let output = std::process::Command::new(&link).arg("check").output().expect("run");
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stderr), "nginx: invalid option: \"check\"\n");
+}
+
+#[test]
 fn wrong_options() {
     for (words, expected) in [
         (&["-x"][..], "nginx: invalid option: \"x\"\n"),

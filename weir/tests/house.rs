@@ -205,7 +205,8 @@ fn every_crate_takes_the_common_lints() {
     for one in crates() {
         let manifest = fs::read_to_string(root().join(&one.folder).join("Cargo.toml")).expect("a manifest");
         let common = manifest.contains("[lints]\nworkspace = true");
-        let own = one.folder == "crates/sys/net" && manifest.contains("undocumented_unsafe_blocks = \"deny\"");
+        let own =
+            one.folder == "crates/sys/net" && manifest.contains("undocumented_unsafe_blocks = \"deny\"");
         assert!(common || own, "{}: expected `[lints] workspace = true` in its Cargo.toml", one.name);
     }
 }

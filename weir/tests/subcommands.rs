@@ -36,6 +36,14 @@ fn check_shows_the_line() {
 }
 
 #[test]
+fn keepalived_files_are_named() {
+    let site = Site::new("! a comment\nvrrp_instance VI_1 {\n    state BACKUP\n}\n");
+    let output = weir().arg("check").arg(site.file("nginx.conf")).output().expect("run");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("this is a keepalived.conf"), "{}", text(&output.stderr));
+}
+
+#[test]
 fn config_for_programs() {
     let site = Site::saying("hello");
     let output = weir().args(["config", "--json"]).arg(site.file("nginx.conf")).output().expect("run");

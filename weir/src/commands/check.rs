@@ -6,7 +6,7 @@ use std::process::ExitCode;
 pub(super) fn run(files: &[String]) -> ExitCode {
     let mut wrong = 0;
     for file in files.iter().map(|file| super::in_folder(file)) {
-        match super::load(&file) {
+        match super::load(&file, super::Show::All) {
             Some(loaded) => {
                 let others = loaded.tree.files.len() - 1;
                 let included = match others {

@@ -10,7 +10,7 @@ pub(super) fn run(files: &[String], json: bool) -> ExitCode {
     let mut code = ExitCode::SUCCESS;
     let mut out = std::io::stdout().lock();
     for file in files.iter().map(|file| super::in_folder(file)) {
-        let Some(loaded) = super::load(&file) else {
+        let Some(loaded) = super::load(&file, super::Show::All) else {
             code = ExitCode::FAILURE;
             continue;
         };

@@ -102,8 +102,8 @@ fn serve(files: &[String]) -> ExitCode {
     };
     match Invocation::of_file(file) {
         Ok(invocation) => {
-            // What is wrong is shown as `weir check` does, not in one line.
-            if load(file).is_none() {
+            // What is wrong is shown as `weir check` does, not in one line; warnings are told at the start.
+            if load(file, Show::Errors).is_none() {
                 return ExitCode::FAILURE;
             }
             keeper::run(invocation)
@@ -115,8 +115,15 @@ fn serve(files: &[String]) -> ExitCode {
     }
 }
 
+/// What [`load`] prints.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Show {
+    Errors,
+    All,
+}
+
 /// Loads a file; what is wrong was shown with its lines.
-fn load(file: &str) -> Option<Loaded> {
+fn load(file: &str, show: Show) -> Option<Loaded> {
     let invocation = match Invocation::of_file(file) {
         Ok(invocation) => invocation,
         Err(error) => {
@@ -124,10 +131,16 @@ fn load(file: &str) -> Option<Loaded> {
             return None;
         }
     };
+    if is_keepalived(&std::fs::read_to_string(file).unwrap_or_default()) {
+        eprintln!(
+            "weir: {file}: this is a keepalived.conf, which this version does not read; expected an nginx.conf"
+        );
+        return None;
+    }
     let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     match weir_config::load(&invocation.options, &Machine) {
         Ok(loaded) => {
-            for warning in &loaded.warnings {
+            for warning in loaded.warnings.iter().filter(|_| show == Show::All) {
                 eprintln!("{}", warning.render(&loaded.tree.files, color));
             }
             Some(loaded)
@@ -149,4 +162,10 @@ fn in_folder(path: &str) -> String {
     } else {
         path.to_owned()
     }
+}
+
+/// Whether a text is for keepalived: its blocks have names that nginx does not know.
+fn is_keepalived(text: &str) -> bool {
+    let blocks = ["global_defs", "vrrp_instance", "vrrp_script", "vrrp_sync_group", "virtual_server"];
+    text.lines().any(|line| line.split_whitespace().next().is_some_and(|word| blocks.contains(&word)))
 }

@@ -156,7 +156,8 @@ fn free_port() -> io::Result<u16> {
 
 fn configuration(folder: &Path, port: u16, apps: &[App]) -> String {
     let folder = folder.display();
-    let servers: String = apps.iter().map(|app| format!("        server {};\n", app.address)).collect();
+    let servers: String =
+        apps.iter().map(|app| format!("        server {} fail_timeout=1s;\n", app.address)).collect();
     format!(
         "daemon off;
 worker_processes auto;

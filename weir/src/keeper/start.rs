@@ -76,6 +76,9 @@ fn begin(invocation: Invocation, mut journal: Journal) -> Option<Keeper> {
         worker.signal(Signal::Kill);
         return None;
     }
+    if invocation.foreground {
+        say_where(&serving);
+    }
     journal.leave_terminal();
     if let Some(background) = background {
         if let Some(file) = serving.logs.main_file(&serving.config) {
@@ -154,6 +157,17 @@ pub(super) fn apply(worker: &Child, serving: &Serving, journal: &Journal) -> Res
             // Of the configuration before.
             other => journal.say(weir_log::Level::Debug, format_args!("{other:?}")),
         }
+    }
+}
+
+/// For somebody who sits in front of it.
+fn say_where(serving: &Serving) {
+    let listeners = serving.config.http.iter().flat_map(|http| &http.listeners);
+    let addresses: Vec<String> = listeners.map(|listener| listener.address.to_string()).collect();
+    if addresses.is_empty() {
+        eprintln!("weir runs, and serves nothing: the configuration has no server; Ctrl-C ends it");
+    } else {
+        eprintln!("weir serves {}; Ctrl-C ends it", addresses.join(", "));
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Answer {
     pub vary: bool,
     /// Trailer lines that `add_trailer` gives, evaluated when the body ends.
     pub has_trailers: bool,
+    /// The trailers as they were sent, for `$sent_trailer_*`.
+    pub trailers: Vec<(Vec<u8>, Vec<u8>)>,
     bytes: Vec<u8>,
     fields: Vec<Field>,
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use weir_model::{Builtin, Escape, FileTest, ListenAddress, Part, Template, Variable, VariableSource};
+use weir_model::{Builtin, Escape, FileTest, Level, ListenAddress, Part, Template, Variable, VariableSource};
 
 use crate::answer::number;
 use crate::request::{Request, Try, Value, server_name};
@@ -27,8 +27,8 @@ pub trait World {
     fn tcp_info(&self, which: Builtin) -> Option<u64>;
     /// The `$connections_*` counters.
     fn connections(&self, which: Builtin) -> u64;
-    /// Called when a variable that was never set is used.
-    fn uninitialized(&self, name: &str);
+    /// Takes a line for the error log; it is written once the value is there.
+    fn note(&self, level: Level, line: String);
 }
 
 /// Where values come from: the configuration and the machine.
@@ -99,7 +99,10 @@ impl Request {
             Variable::Arg(name) => argument(&self.args, name.as_bytes(), out),
             Variable::Cookie(name) => self.cookie(name.as_bytes(), out),
             Variable::SentHttp(name) => self.sent(name, out),
-            Variable::SentTrailer(_) => false,
+            Variable::SentTrailer(name) => {
+                let trailers = &self.answer.trailers;
+                join(trailers.iter().map(|(n, v)| (n.as_slice(), v.as_slice())), name, out)
+            }
             Variable::UpstreamHttp(name) => {
                 let head = &self.upstream;
                 join(head.fields.iter().map(|f| (f.name.of(&head.bytes), f.value.of(&head.bytes))), name, out)
@@ -121,7 +124,10 @@ impl Request {
         let Some(declared) = scope.site.http().variables.get(index as usize) else { return false };
         let (value, volatile) = match declared.source {
             VariableSource::Set => {
-                scope.world.uninitialized(&declared.name);
+                if scope.site.place(self.location).settings.uninitialized_variable_warn {
+                    let line = format!("using uninitialized \"{}\" variable", declared.name);
+                    scope.world.note(Level::Warn, line);
+                }
                 self.set(index, Vec::new());
                 return true;
             }
@@ -288,7 +294,7 @@ impl Request {
         use Builtin as B;
         let world = scope.world;
         match builtin {
-            B::Args | B::QueryString => return some(&self.args.clone(), out),
+            B::Args | B::QueryString => return some(&self.args, out),
             B::Uri | B::DocumentUri => out.extend_from_slice(&self.uri),
             B::Request => out.extend_from_slice(self.text(self.head.request_line)),
             B::RequestUri => out.extend_from_slice(self.text(self.head.target)),
@@ -323,11 +329,7 @@ impl Request {
             },
             B::ContentType => return self.request_headers("content_type", out),
             B::Status => {
-                let status = if self.error_status != 0 && self.answer.status == 0 {
-                    self.error_status
-                } else {
-                    self.answer.status
-                };
+                let status = if self.error_status == 0 { self.answer.status } else { self.error_status };
                 if status == 0 {
                     out.extend_from_slice(b"000");
                 } else {
@@ -368,17 +370,15 @@ impl Request {
     }
 
     fn limit_rate_value(&mut self, scope: Scope<'_>, out: &mut Vec<u8>) -> bool {
-        if let Some(rate) = &self.limit_rate {
-            out.extend_from_slice(rate);
-            return true;
-        }
-        let site = scope.site;
-        let template = &site.place(self.location).settings.client.limit_rate;
-        if template.0.is_empty() {
-            out.push(b'0');
-        } else {
-            self.expand(scope, template, out);
-        }
+        let rate = match self.limit_rate {
+            Some(rate) => rate,
+            None => {
+                let site = scope.site;
+                let template = &site.place(self.location).settings.client.limit_rate;
+                size(&self.expanded(scope, template)).unwrap_or(0)
+            }
+        };
+        number(rate, out);
         true
     }
 
@@ -659,6 +659,20 @@ fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
         }
     }
     Some(out)
+}
+
+/// A size as the configuration writes it: bytes, or with `k` or `m`.
+#[must_use]
+pub fn size(text: &[u8]) -> Option<u64> {
+    let (digits, scale) = match text.split_last()? {
+        (b'k' | b'K', digits) => (digits, 1 << 10),
+        (b'm' | b'M', digits) => (digits, 1 << 20),
+        _ => (text, 1),
+    };
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(digits).ok()?.parse::<u64>().ok()?.checked_mul(scale)
 }
 
 fn needs_escape(byte: u8, escape: Escape) -> bool {

@@ -2,6 +2,7 @@
 //! Sockets, files and clocks are left to weir-serve-http.
 
 pub mod answer;
+pub mod browser;
 pub mod evaluate;
 pub mod lookup;
 pub mod pass;

@@ -46,10 +46,10 @@ pub enum Value {
 }
 
 /// One peer that was asked.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Try {
     /// `$upstream_addr` of this try.
-    pub peer: String,
+    pub peer: Rc<str>,
     pub status: Option<u16>,
     /// Milliseconds since the try began.
     pub connect: Option<u64>,
@@ -60,6 +60,24 @@ pub struct Try {
     pub sent: u64,
     /// The request was redirected internally before this try: ` : ` stands before it in lists, not `, `.
     pub after_redirect: bool,
+}
+
+impl Try {
+    /// A try that has just begun.
+    #[must_use]
+    pub fn new(peer: Rc<str>, after_redirect: bool) -> Self {
+        Self {
+            peer,
+            status: None,
+            connect: None,
+            header: None,
+            response: None,
+            length: 0,
+            received: 0,
+            sent: 0,
+            after_redirect,
+        }
+    }
 }
 
 /// The head of a peer's answer, kept for `$upstream_http_*`.
@@ -112,13 +130,14 @@ pub struct Request {
     pub captures: Captures,
     /// What the captures point into.
     pub subject: Vec<u8>,
-    /// `set $limit_rate`.
-    pub limit_rate: Option<Vec<u8>>,
+    /// Bytes a second that `set $limit_rate` or a peer asked for; 0 is no limit.
+    pub limit_rate: Option<u64>,
     pub remote_user: Option<Vec<u8>>,
     /// Client address and port as realip replaced them; the original stays in `facts`.
     pub real: Option<(IpAddr, u16)>,
     /// The error status that `error_page` works on; 0 without one.
     pub error_status: u16,
+    /// An error met `error_page` lines without `recursive_error_pages`: they are not looked at again.
     pub error_page_used: bool,
     /// Bytes of line, head and body received.
     pub request_length: u64,
@@ -200,16 +219,96 @@ impl Request {
         }
     }
 
-    /// Ready for the next request of a connection; capacities stay.
-    pub fn reset(&mut self, facts: Rc<Facts>) {
-        let mut fresh = Self::new(facts);
-        macro_rules! keep { ($($name:ident),*) => { $( self.$name.clear(); std::mem::swap(&mut fresh.$name, &mut self.$name); )* } }
-        keep!(bytes, head, host, uri, args, method, variables, subject, tries, proxy_host, proxy_port, answer);
-        self.upstream.bytes.clear();
-        self.upstream.fields.clear();
-        self.upstream.trailers.clear();
-        std::mem::swap(&mut fresh.upstream, &mut self.upstream);
-        *self = fresh;
+    /// Ready for the next request of a connection; capacities stay. Every field is named, so that one more
+    /// cannot be forgotten here.
+    pub fn reset(&mut self, for_connection: Rc<Facts>) {
+        let Self {
+            bytes,
+            head,
+            facts,
+            server,
+            location,
+            host,
+            request_port,
+            uri,
+            args,
+            quoted,
+            uri_state,
+            valid_location,
+            uri_behind_alias,
+            internal,
+            turns,
+            method,
+            variables,
+            captures,
+            subject,
+            limit_rate,
+            remote_user,
+            real,
+            error_status,
+            error_page_used,
+            request_length,
+            body,
+            started,
+            pipelined,
+            number,
+            request_id,
+            tries,
+            upstream,
+            proxy_host,
+            proxy_port,
+            limit_req_status,
+            limit_conn_status,
+            answer,
+            sent,
+            body_sent,
+            complete,
+            log_condition_ok,
+        } = self;
+        bytes.clear();
+        head.clear();
+        *facts = for_connection;
+        *server = 0;
+        *location = LocationId(0);
+        host.clear();
+        *request_port = None;
+        uri.clear();
+        args.clear();
+        *quoted = false;
+        *uri_state = UriState::AsSent;
+        *valid_location = true;
+        *uri_behind_alias = false;
+        *internal = false;
+        *turns = TURNS;
+        method.clear();
+        variables.clear();
+        captures.clear();
+        subject.clear();
+        *limit_rate = None;
+        *remote_user = None;
+        *real = None;
+        *error_status = 0;
+        *error_page_used = false;
+        *request_length = 0;
+        body.memory.clear();
+        body.file = None;
+        *started = 0;
+        *pipelined = false;
+        *number = 1;
+        *request_id = None;
+        tries.clear();
+        upstream.bytes.clear();
+        upstream.fields.clear();
+        upstream.trailers.clear();
+        proxy_host.clear();
+        proxy_port.clear();
+        *limit_req_status = "";
+        *limit_conn_status = "";
+        answer.clear();
+        *sent = 0;
+        *body_sent = 0;
+        *complete = false;
+        *log_condition_ok = true;
     }
 
     /// The bytes of a span of the head.

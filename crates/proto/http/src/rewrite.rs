@@ -1,9 +1,9 @@
 //! The rewrite program of a server or location (nginx document "ngx_http_rewrite_module").
 
 use weir_model::rewrite::AfterRewrite;
-use weir_model::{Builtin, Condition, LocationId, Part, RewriteFlag, Template, Variable};
+use weir_model::{Builtin, Condition, Level, LocationId, Part, RewriteFlag, Template, Variable};
 
-use crate::evaluate::Scope;
+use crate::evaluate::{Scope, size};
 use crate::request::{Request, UriState};
 use crate::site::{Matcher, Place, Step, Test};
 use crate::wire::uri::{Escape, Unescape, escape, unescape};
@@ -23,7 +23,7 @@ pub enum Verdict {
 
 /// Runs the program of a place. A true `if` with settings of its own moves the request there.
 pub fn run(request: &mut Request, scope: Scope<'_>, place: &Place) -> Verdict {
-    let mut run = Run { request, scope, changed: false };
+    let mut run = Run { request, scope, changed: false, logged: place.settings.rewrite_log };
     match run.steps(&place.rewrite) {
         Flow::Done(verdict) => verdict,
         Flow::Next | Flow::Stop if run.changed => Verdict::Search,
@@ -42,6 +42,8 @@ struct Run<'a, 's> {
     scope: Scope<'s>,
     /// A `rewrite` without a last word changed the URI.
     changed: bool,
+    /// `rewrite_log`.
+    logged: bool,
 }
 
 impl Run<'_, '_> {
@@ -80,8 +82,17 @@ impl Run<'_, '_> {
     fn assign(&mut self, variable: &Variable, value: Vec<u8>) {
         match variable {
             Variable::User(index) => self.request.set(*index, value),
-            Variable::Builtin(Builtin::Args) => self.request.args = value,
-            Variable::Builtin(Builtin::LimitRate) => self.request.limit_rate = Some(value),
+            Variable::Builtin(Builtin::Args) => {
+                self.request.args = value;
+                self.request.uri_state = UriState::Changed;
+            }
+            Variable::Builtin(Builtin::LimitRate) => match size(&value) {
+                Some(rate) => self.request.limit_rate = Some(rate),
+                None => {
+                    let line = format!("invalid $limit_rate \"{}\"", String::from_utf8_lossy(&value));
+                    self.scope.world.note(Level::Error, line);
+                }
+            },
             _ => {}
         }
     }
@@ -96,6 +107,19 @@ impl Run<'_, '_> {
         self.steps(then)
     }
 
+    fn log_match(&self, matcher: &Matcher, subject: &[u8], hit: bool) {
+        self.log_line(|| {
+            let verb = if hit { "matches" } else { "does not match" };
+            format!("\"{}\" {verb} \"{}\"", matcher.pattern.source(), String::from_utf8_lossy(subject))
+        });
+    }
+
+    fn log_line(&self, line: impl FnOnce() -> String) {
+        if self.logged {
+            self.scope.world.note(Level::Notice, line());
+        }
+    }
+
     fn value(&mut self, variable: &Variable) -> Vec<u8> {
         let mut value = Vec::new();
         self.request.variable(self.scope, variable, &mut value);
@@ -107,6 +131,7 @@ impl Run<'_, '_> {
             Test::Match { variable, matcher, negate } => {
                 let value = self.value(variable);
                 let hit = matcher.pattern.captures(&value, &mut self.request.captures);
+                self.log_match(matcher, &value, hit);
                 if hit {
                     self.request.matched(matcher, &value);
                 } else {
@@ -135,6 +160,7 @@ impl Run<'_, '_> {
     fn rewrite(&mut self, matcher: &Matcher, replacement: &Template, flag: RewriteFlag) -> Flow {
         let uri = std::mem::take(&mut self.request.uri);
         let hit = matcher.pattern.captures(&uri, &mut self.request.captures);
+        self.log_match(matcher, &uri, hit);
         if hit {
             self.request.matched(matcher, &uri);
         }
@@ -160,6 +186,7 @@ impl Run<'_, '_> {
                 path.push(b'?');
                 path.extend_from_slice(&args);
             }
+            self.log_line(|| format!("rewritten redirect: \"{}\"", String::from_utf8_lossy(&path)));
             let status = if flag.then == AfterRewrite::Permanent { 301 } else { 302 };
             return Flow::Done(Verdict::Return { status, text: Some(path) });
         }
@@ -169,7 +196,13 @@ impl Run<'_, '_> {
             None if !flag.keep_args => self.request.args.clear(),
             None => {}
         }
-        if self.request.uri.is_empty() {
+        let Request { uri, args, .. } = &*self.request;
+        if self.logged {
+            let (uri, args) = (String::from_utf8_lossy(uri), String::from_utf8_lossy(args));
+            self.scope.world.note(Level::Notice, format!("rewritten data: \"{uri}\", args: \"{args}\""));
+        }
+        if uri.is_empty() {
+            self.scope.world.note(Level::Error, "the rewritten URI has a zero length".to_owned());
             return Flow::Done(Verdict::Return { status: 500, text: None });
         }
         self.request.uri_state = UriState::Changed;

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use weir_model::{
-    Condition, Config, Handler, Http, LocationId, LocationKind, Regex, Rewrite, RewriteFlag, Settings, Template,
-    Variable,
+    Condition, Config, Handler, Http, LocationId, LocationKind, Regex, Rewrite, RewriteFlag, Settings,
+    Template, Variable,
 };
 use weir_pattern::Pattern;
 
@@ -256,7 +256,8 @@ fn hand_down_alias(http: &Http, outer: LocationId, places: &mut [Place]) {
     for id in inner.chain(location.limit_except.iter().map(|(_, id)| *id)) {
         let Some(place) = places.get_mut(id.0 as usize) else { continue };
         let unnamed = matches!(place.kind, LocationKind::Regex(_) | LocationKind::Nameless(_));
-        if unnamed && place.settings.files.alias && alias != Alias::None && place.settings.files.root == *root {
+        if unnamed && place.settings.files.alias && alias != Alias::None && place.settings.files.root == *root
+        {
             place.alias = alias;
         }
         hand_down_alias(http, id, places);

@@ -22,8 +22,8 @@ use crate::stream::Stream;
 #[derive(Debug)]
 pub(crate) enum Reader {
     None,
-    Length { left: u64, at: usize, started: bool },
-    Chunked { decoder: Box<Chunked>, at: usize, started: bool, done: bool },
+    Length { left: u64, at: usize },
+    Chunked { decoder: Box<Chunked>, at: usize, done: bool },
     /// Nobody wants the rest, and too much of it comes to wait for.
     Discarded,
     /// The body was read and is read again. `at` is the place in it, `used` the end of this request in the head's
@@ -62,11 +62,9 @@ impl Reader {
     pub(crate) fn of(head: &RequestHead) -> Self {
         let at = head.len as usize;
         match head.content_length {
-            _ if head.chunked => {
-                Self::Chunked { decoder: Box::new(Chunked::new()), at, started: false, done: false }
-            }
+            _ if head.chunked => Self::Chunked { decoder: Box::new(Chunked::new()), at, done: false },
             None | Some(0) => Self::None,
-            Some(left) => Self::Length { left, at, started: false },
+            Some(left) => Self::Length { left, at },
         }
     }
 
@@ -106,14 +104,6 @@ impl Reader {
         }
     }
 
-    /// Whether `100 Continue` is still owed when reading begins.
-    fn begin(&mut self) -> bool {
-        match self {
-            Self::Length { started, .. } | Self::Chunked { started, .. } => !std::mem::replace(started, true),
-            _ => false,
-        }
-    }
-
     /// Appends body bytes to `out`; 0 is the end.
     pub(crate) fn poll_data(
         &mut self,
@@ -124,7 +114,7 @@ impl Reader {
     ) -> Poll<Result<usize, BodyError>> {
         match self {
             Self::None | Self::Discarded => Poll::Ready(Ok(0)),
-            Self::Length { left, at, .. } => {
+            Self::Length { left, at } => {
                 if *left == 0 {
                     return Poll::Ready(Ok(0));
                 }
@@ -149,7 +139,7 @@ impl Reader {
                 request.request_length += count as u64;
                 Poll::Ready(Ok(count))
             }
-            Self::Chunked { decoder, at, done, .. } => {
+            Self::Chunked { decoder, at, done } => {
                 poll_chunked(cx, stream, request, out, decoder, at, done)
             }
             Self::Replay { body, at, .. } => {
@@ -287,13 +277,11 @@ impl Drop for Spill {
     }
 }
 
-/// Says `100 Continue` when the client waits for it and none of the body is here.
+/// Says `100 Continue` once to a client that waits for it, whether or not a body follows.
 pub(crate) async fn invite(exchange: &mut Exchange<'_>) {
-    if !exchange.body.begin() {
-        return;
-    }
     let request = &exchange.request;
-    if request.head.expect_continue && request.is_http11() && request.bytes.len() <= exchange.body.consumed(request) {
+    let wanted = request.head.expect_continue && request.is_http11() && !exchange.is_sub;
+    if wanted && !std::mem::replace(&mut exchange.invited, true) {
         let sent = exchange.request.sent;
         // A client that is gone shows when its body is read.
         let _ = crate::respond::write(exchange, b"HTTP/1.1 100 Continue\r\n\r\n").await;
@@ -306,10 +294,10 @@ pub(crate) async fn gather(exchange: &mut Exchange<'_>) -> Result<Gathered, Body
     let live = exchange.live();
     let settings = &live.site().place(exchange.request.location).settings.client;
     let mut gathered = Gathered::default();
+    invite(exchange).await;
     if !exchange.body.is_pending() || exchange.body.is_discarded() {
         return Ok(gathered);
     }
-    invite(exchange).await;
     let room = usize::try_from(settings.body_buffer_size).unwrap_or(usize::MAX);
     let to_file = settings.body_in_file_only != BodyInFile::Off;
     let mut piece = Vec::new();
@@ -353,6 +341,11 @@ pub(crate) async fn read_piece(
         Ok(Err(error)) => error,
         Err(_) => BodyError::Timeout,
     };
+    Err(unreadable(exchange, error))
+}
+
+/// Logs why a body cannot be read and gives up what is left of it.
+fn unreadable(exchange: &mut Exchange<'_>, error: BodyError) -> BodyError {
     match &error {
         BodyError::Gone => exchange.log(Level::Info, format_args!("client prematurely closed connection")),
         BodyError::Timeout => exchange.log(
@@ -366,7 +359,7 @@ pub(crate) async fn read_piece(
     }
     exchange.keep = false;
     exchange.body.discard_all();
-    Err(error)
+    error
 }
 
 fn spill(
@@ -397,6 +390,31 @@ fn spill(
     })
 }
 
+/// Called before an answer that does not need the body: invites it and looks at what has already arrived of it, so
+/// that a malformed one is refused and not answered.
+pub(crate) async fn unwanted(exchange: &mut Exchange<'_>) -> Result<(), BodyError> {
+    if exchange.is_sub {
+        return Ok(());
+    }
+    invite(exchange).await;
+    let mut dropped = Vec::new();
+    loop {
+        let Reader::Chunked { at, done: false, .. } = &exchange.body else { return Ok(()) };
+        if *at >= exchange.request.bytes.len() {
+            return Ok(());
+        }
+        let (reader, client, request) = (&mut exchange.body, &mut *exchange.client, &mut *exchange.request);
+        let stream = &mut client.stream;
+        dropped.clear();
+        let read = std::future::poll_fn(|cx| Poll::Ready(reader.poll_data(cx, stream, request, &mut dropped))).await;
+        match read {
+            Poll::Ready(Ok(_)) => {}
+            Poll::Ready(Err(error)) => return Err(unreadable(exchange, error)),
+            Poll::Pending => return Ok(()),
+        }
+    }
+}
+
 /// Reads what is left of the body after the answer, so that the connection can go on. False when it cannot.
 pub(crate) async fn discard(exchange: &mut Exchange<'_>) -> bool {
     if exchange.body.is_discarded() {
@@ -406,7 +424,7 @@ pub(crate) async fn discard(exchange: &mut Exchange<'_>) -> bool {
         return true;
     }
     // A client that waits for 100 Continue may never send the body.
-    if exchange.request.head.expect_continue && exchange.body.begin() {
+    if exchange.request.head.expect_continue && !exchange.invited {
         return false;
     }
     let live = exchange.live();
@@ -433,5 +451,32 @@ pub(crate) fn failed(exchange: &mut Exchange<'_>, error: &BodyError) -> Next {
             Next::Abort
         }
         other => Next::Error(other.status()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_all(gathered: &Gathered) -> (Vec<u8>, usize) {
+        let (mut all, mut pieces) = (Vec::new(), 0);
+        while gathered.read_at(all.len() as u64, &mut all).expect("a body that was gathered can be read") > 0 {
+            pieces += 1;
+        }
+        (all, pieces)
+    }
+
+    #[test]
+    fn a_gathered_body_is_read_again_in_pieces() {
+        let body: Vec<u8> = (0..=255).cycle().take(2 * SMALL + 5).collect();
+        let memory = Gathered { memory: body.clone(), file: None };
+        assert_eq!(read_all(&memory), (body.clone(), 3));
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let folder = folder.path().to_str().expect("its name is text");
+        let mut spill = Spill::create(folder, false).expect("a file can be made in it");
+        spill.append(&body[7..]).expect("the file takes the body");
+        let both = Gathered { memory: body[..7].to_vec(), file: Some(spill) };
+        assert_eq!(read_all(&both), (body, 3));
+        assert_eq!(read_all(&Gathered::default()), (Vec::new(), 0));
     }
 }

@@ -3,10 +3,12 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use weir_http::wire::response::ResponseHead;
 use weir_http::{Facts, Request};
 
 /// Size of a buffer for heads and small bodies.
-pub(crate) const SMALL: usize = 16 * 1024;
+/// It holds an answer of 16 KiB with its head, so that such answers take one read and one write.
+pub(crate) const SMALL: usize = 32 * 1024;
 /// Size of a buffer while a large body runs.
 pub(crate) const LARGE: usize = 256 * 1024;
 
@@ -21,6 +23,7 @@ pub(crate) struct Buffers {
     small: RefCell<Vec<Vec<u8>>>,
     large: RefCell<Vec<Vec<u8>>>,
     requests: RefCell<Vec<Box<Request>>>,
+    heads: RefCell<Vec<ResponseHead>>,
 }
 
 impl Buffers {
@@ -43,6 +46,19 @@ impl Buffers {
         if pool.len() < keep {
             buffer.clear();
             pool.push(buffer);
+        }
+    }
+
+    /// A head to parse a peer's answer into.
+    pub(crate) fn head(&self) -> ResponseHead {
+        self.heads.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(crate) fn give_head(&self, mut head: ResponseHead) {
+        let mut pool = self.heads.borrow_mut();
+        if pool.len() < KEEP_REQUESTS {
+            head.clear();
+            pool.push(head);
         }
     }
 

@@ -1,5 +1,6 @@
 //! A client's connection: wait, read a head, serve it, and again.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -14,7 +15,7 @@ use weir_log::clock;
 use weir_model::{KeepAlive, Level, ListenAddress};
 
 use crate::buffers::SMALL;
-use crate::deadline::Deadline;
+use crate::deadline::{self, Deadline};
 use crate::exchange::{After, Exchange};
 use crate::live::Live;
 use crate::proxy_protocol;
@@ -32,8 +33,13 @@ pub(crate) struct Client {
     /// Bytes that were read beyond the last request.
     pub(crate) rest: Vec<u8>,
     pub(crate) requests: u64,
+    /// The generation and the listener's index in it, as last looked up.
+    listener: Cell<(u64, Option<usize>)>,
     slot: usize,
 }
+
+/// No generation has this number.
+const NOT_LOOKED_UP: (u64, Option<usize>) = (u64::MAX, None);
 
 /// Slot of a client whose waker was not enlisted.
 const UNLISTED: usize = usize::MAX;
@@ -51,6 +57,7 @@ impl Client {
             address: Rc::clone(&client.address),
             rest: Vec::new(),
             requests: client.requests,
+            listener: Cell::new(NOT_LOOKED_UP),
             slot: UNLISTED,
         })
     }
@@ -91,6 +98,7 @@ pub(crate) fn spawn(thread: &Rc<Thread>, address: Rc<ListenAddress>, stream: Str
         address,
         rest: Vec::new(),
         requests: 0,
+        listener: Cell::new(NOT_LOOKED_UP),
         slot: UNLISTED,
     };
     tokio::task::spawn_local(serve(client));
@@ -168,9 +176,15 @@ async fn wait(client: &mut Client, idle: Option<Duration>) -> bool {
 
 /// Index of the listener that a connection belongs to in a generation.
 pub(crate) fn listener_of(live: &Live, client: &Client) -> Option<usize> {
+    let (number, known) = client.listener.get();
+    if number == live.shared.number {
+        return known;
+    }
     let by_address = &live.shared.by_address;
     // A wildcard socket also accepts for addresses that are listed on their own.
-    by_address.get(&client.facts.local).or_else(|| by_address.get(&*client.address)).copied()
+    let found = by_address.get(&client.facts.local).or_else(|| by_address.get(&*client.address)).copied();
+    client.listener.set((live.shared.number, found));
+    found
 }
 
 fn set_keepalive(stream: &Stream, keepalive: KeepAlive) {
@@ -311,7 +325,7 @@ async fn read_head(
             if let Poll::Ready(read) = stream.poll_read(cx, bytes) {
                 return Poll::Ready(Some(read));
             }
-            let at = *until.get_or_insert_with(|| tokio::time::Instant::now() + timeout);
+            let at = *until.get_or_insert_with(|| deadline::now() + timeout);
             deadline.poll(cx, at).map(|()| None)
         })
         .await;

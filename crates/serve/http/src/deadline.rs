@@ -1,11 +1,26 @@
 //! One timer a connection: armed rarely, checked often.
 
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
+
+thread_local! {
+    static TURN: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Called at the start of each turn of a thread's event loop: the time that its deadlines count from.
+pub(crate) fn tick() {
+    TURN.set(Some(Instant::now()));
+}
+
+/// The time of the current turn.
+pub(crate) fn now() -> Instant {
+    TURN.get().unwrap_or_else(Instant::now)
+}
 
 /// The time at which the running operation of a connection is given up.
 ///
@@ -50,7 +65,7 @@ impl Deadline {
             if let Poll::Ready(value) = operation(cx) {
                 return Poll::Ready(Ok(value));
             }
-            let at = *at.get_or_insert_with(|| Instant::now() + limit);
+            let at = *at.get_or_insert_with(|| now() + limit);
             self.poll(cx, at).map(|()| Err(Elapsed))
         })
         .await

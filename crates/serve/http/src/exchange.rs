@@ -68,6 +68,8 @@ pub(crate) struct Exchange<'c> {
     pub(crate) head_sent: bool,
     /// The connection may serve another request.
     pub(crate) keep: bool,
+    /// `100 Continue` was sent, or must not be sent any more.
+    pub(crate) invited: bool,
     /// Close with RST.
     pub(crate) reset: bool,
     /// This is a subrequest: no log line, no access checks of its own connection.
@@ -88,6 +90,7 @@ impl<'c> Exchange<'c> {
             sink: Sink::Client,
             head_sent: false,
             keep: true,
+            invited: false,
             reset: false,
             is_sub: false,
             guards: Vec::new(),
@@ -100,17 +103,17 @@ impl<'c> Exchange<'c> {
         Rc::clone(&self.live)
     }
 
-    pub(crate) fn world(&self) -> World {
-        World::new(self.client)
-    }
-
     /// Runs `use_it` with the request and what its variables are evaluated in.
     pub(crate) fn evaluate<R>(&mut self, use_it: impl FnOnce(&mut Request, Scope<'_>, &Place) -> R) -> R {
         let live = Rc::clone(&self.live);
         let world = World::new(self.client);
         let scope = Scope { site: live.site(), world: &world };
         let place = live.site().place(self.request.location);
-        use_it(&mut self.request, scope, place)
+        let value = use_it(&mut self.request, scope, place);
+        for (level, line) in world.into_notes() {
+            self.log(level, format_args!("{line}"));
+        }
+        value
     }
 
     /// Writes a line to the error log of the place, with what is known of the request.
@@ -214,10 +217,7 @@ impl<'c> Exchange<'c> {
                 request.quoted = flags.quoted;
                 Next::ServerRewrite
             }
-            Err(error) => {
-                self.log(Level::Info, format_args!("client sent invalid request: {error}"));
-                Next::Error(400)
-            }
+            Err(error) => self.invalid_uri(&error),
         }
     }
 
@@ -228,11 +228,16 @@ impl<'c> Exchange<'c> {
                 request.quoted = flags.quoted;
                 Next::ServerRewrite
             }
-            Err(error) => {
-                self.log(Level::Info, format_args!("client sent invalid request: {error}"));
-                Next::Error(400)
-            }
+            Err(error) => self.invalid_uri(&error),
         }
+    }
+
+    fn invalid_uri(&mut self, error: &uri::UriError) -> Next {
+        self.log(Level::Info, format_args!("client sent invalid request: {error}"));
+        // Half a path is none.
+        self.request.uri.clear();
+        self.request.args.clear();
+        Next::Error(400)
     }
 
     /// Answers a head that was refused; nothing of it reaches anybody.

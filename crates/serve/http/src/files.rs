@@ -11,6 +11,7 @@ use weir_http::wire::uri::{Escape, escape};
 use weir_log::{Errno, clock};
 use weir_model::{Level, Template};
 
+use crate::body;
 use crate::conditions::{self, Verdict};
 use crate::exchange::{Exchange, Next, Sink};
 use crate::ranges::{self, Plan};
@@ -41,9 +42,13 @@ pub(crate) async fn serve(exchange: &mut Exchange<'_>) -> Next {
     if exchange.request.method() == b"POST" {
         return Next::Error(405);
     }
+    if let Err(error) = body::unwanted(exchange).await {
+        return Next::Error(error.status());
+    }
     let size = u64::try_from(stat.st_size).unwrap_or(0);
     prepare(exchange, stat.st_mtime, size);
     if conditions::check(exchange) == Verdict::Failed {
+        exchange.request.answer.clear();
         return Next::Error(412);
     }
     respond::filter(exchange);
@@ -112,6 +117,10 @@ fn prepare(exchange: &mut Exchange<'_>, modified: i64, size: u64) {
 
 /// The type of the file that the URI names, by the ending of its name; empty for none.
 pub(crate) fn content_type(exchange: &mut Exchange<'_>) -> Vec<u8> {
+    // The answer of a peer that named this file with X-Accel-Redirect says what it is.
+    if let Some(known) = &exchange.request.answer.content_type {
+        return known.clone();
+    }
     let files = &exchange.live.site().place(exchange.request.location).settings.files;
     let known = extension(&exchange.request.uri).and_then(|ending| {
         let ending = std::str::from_utf8(ending).ok()?;

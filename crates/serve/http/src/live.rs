@@ -14,6 +14,7 @@ use weir_model::{ListenAddress, LogTarget, Template, Upstream};
 
 use crate::access::zones::Zones;
 use crate::proxy::pool::Pool;
+use crate::proxy::sticky::Sticky;
 use crate::thread::Thread;
 
 /// Opened log files of a generation, by target.
@@ -25,6 +26,7 @@ pub(crate) struct Prepared {
     pub(crate) site: Site,
     /// Of each upstream.
     pub(crate) groups: Vec<Arc<Group>>,
+    pub(crate) sticky: Vec<Option<Sticky>>,
     pub(crate) zones: Zones,
     /// Of each location.
     pub(crate) error_logs: Vec<ErrorLog>,
@@ -44,7 +46,7 @@ impl Prepared {
     ) -> Self {
         let files: Files =
             logs.into_iter().map(|(target, fd)| (target, Arc::new(LogFile::new(fd)))).collect();
-        let groups = site
+        let groups: Vec<_> = site
             .http()
             .upstreams
             .iter()
@@ -53,6 +55,8 @@ impl Prepared {
                 Arc::new(group(upstream, before))
             })
             .collect();
+        let sticky =
+            Sticky::all(site.http(), &groups, previous.map_or(&[][..], |previous| &previous.sticky));
         let zones = Zones::new(site.http(), previous.map(|previous| &previous.zones));
         let mut syslogs = HashMap::new();
         for target in targets(&site) {
@@ -72,7 +76,7 @@ impl Prepared {
             .enumerate()
             .map(|(index, listener)| (listener.address.clone(), index))
             .collect();
-        Self { number, site, groups, zones, error_logs, main_log, files, syslogs, by_address }
+        Self { number, site, groups, sticky, zones, error_logs, main_log, files, syslogs, by_address }
     }
 
     fn group(&self, upstream: &Upstream) -> Option<&Group> {
@@ -150,8 +154,11 @@ fn group(upstream: &Upstream, previous: Option<&Group>) -> Group {
 /// One upstream on one thread.
 pub(crate) struct UpstreamLive {
     pub(crate) selector: RefCell<Selector>,
+    pub(crate) name: Rc<str>,
     /// In the group's order.
     pub(crate) addresses: Vec<ListenAddress>,
+    /// `$upstream_addr` of each of them.
+    pub(crate) peer_names: Vec<Rc<str>>,
     pub(crate) pool: Rc<Pool>,
 }
 
@@ -185,6 +192,8 @@ impl Live {
             .zip(&shared.groups)
             .map(|(upstream, group)| UpstreamLive {
                 selector: RefCell::new(Selector::new(Arc::clone(group), thread.seed())),
+                name: upstream.name.as_str().into(),
+                peer_names: ordered(upstream).map(|peer| peer.address.to_string().into()).collect(),
                 addresses: ordered(upstream).map(|peer| peer.address.clone()).collect(),
                 pool: thread.pool(upstream),
             })
@@ -199,6 +208,11 @@ impl Live {
             })
             .collect();
         Self { upstreams, access, shared }
+    }
+
+    /// The name of an upstream.
+    pub(crate) fn name_of(&self, upstream: usize) -> Rc<str> {
+        self.upstreams.get(upstream).map_or_else(|| "".into(), |upstream| Rc::clone(&upstream.name))
     }
 
     pub(crate) fn site(&self) -> &Site {

@@ -33,6 +33,7 @@ pub(crate) fn error(
         client: Some(&client),
         server: Some(&server),
         request: Some(line).filter(|line| !line.is_empty()),
+        subrequest: exchange.is_sub.then_some(request.uri.as_slice()),
         upstream,
         host,
         referrer: request.header("referer"),

@@ -214,13 +214,17 @@ mod tests {
         parse(set.as_bytes(), size, ANY)
     }
 
+    fn one(part: Range<u64>) -> Asked {
+        Asked::Parts(Vec::from([part]))
+    }
+
     #[test]
     fn single_parts_are_cut_to_the_body() {
-        assert_eq!(parts("0-8", 1000), Asked::Parts(vec![0..9]));
-        assert_eq!(parts("-10", 1000), Asked::Parts(vec![990..1000]));
-        assert_eq!(parts("-2000", 1000), Asked::Parts(vec![0..1000]));
-        assert_eq!(parts("990-", 1000), Asked::Parts(vec![990..1000]));
-        assert_eq!(parts(" 990 - 1990 ", 1000), Asked::Parts(vec![990..1000]));
+        assert_eq!(parts("0-8", 1000), one(0..9));
+        assert_eq!(parts("-10", 1000), one(990..1000));
+        assert_eq!(parts("-2000", 1000), one(0..1000));
+        assert_eq!(parts("990-", 1000), one(990..1000));
+        assert_eq!(parts(" 990 - 1990 ", 1000), one(990..1000));
     }
 
     #[test]

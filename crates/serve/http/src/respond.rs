@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use weir_http::answer::number;
+use weir_http::browser::Browser;
 use weir_http::wire::chunked::write_chunk_head;
 use weir_http::wire::status::error_page;
 use weir_log::clock;
@@ -14,7 +15,7 @@ use weir_model::location::LingeringClose;
 use weir_model::{Level, ListenAddress};
 
 use crate::exchange::{Exchange, Next, Sink};
-use crate::{expires, files};
+use crate::{body, expires, files};
 
 /// The client is gone or too slow; nothing more can be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,16 +149,16 @@ fn keep_alive(exchange: &mut Exchange<'_>) {
     let request = &exchange.request;
     let age = clock::mono_ms().saturating_sub(request.facts.accepted);
     let user_agent = request.header("user-agent").unwrap_or_default();
-    let msie6 = settings.keepalive_disable_msie6
-        && request.method() == b"POST"
-        && memchr::memmem::find(user_agent, b"MSIE ").is_some_and(|at| {
-            user_agent.get(at + 5..at + 7).is_some_and(|version| version[0] <= b'6' && version[1] == b'.')
-        });
+    let disabled = match Browser::of(user_agent) {
+        Browser::Msie { old: true } => settings.keepalive_disable_msie6 && request.method() == b"POST",
+        Browser::Safari => settings.keepalive_disable_safari,
+        _ => false,
+    };
     let keep = exchange.keep
         && settings.keepalive_timeout.0 > 0
         && request.number < settings.keepalive_requests
         && age < settings.keepalive_time.0
-        && !msie6
+        && !disabled
         && !exchange.client.thread.quitting.get();
     exchange.keep = keep;
     let answer = &mut exchange.request.answer;
@@ -272,6 +273,9 @@ pub(crate) fn answer_return(exchange: &mut Exchange<'_>, status: u16, text: Opti
 /// Sends the body that `return` gave.
 pub(crate) async fn returned(exchange: &mut Exchange<'_>, body: &[u8]) -> Next {
     let status = exchange.request.answer.status;
+    if let Err(error) = body::unwanted(exchange).await {
+        return Next::Error(error.status());
+    }
     let content_type = files::content_type(exchange);
     text(exchange, status, &content_type, body).await
 }
@@ -280,22 +284,18 @@ pub(crate) async fn returned(exchange: &mut Exchange<'_>, body: &[u8]) -> Next {
 pub(crate) async fn own_page(exchange: &mut Exchange<'_>, status: u16) -> Next {
     let live = exchange.live();
     let settings = &live.site().place(exchange.request.location).settings.response;
-    let shown = weir_http::wire::status::visible(exchange.request.answer.status);
+    let shown = weir_http::wire::status::visible(exchange.request.error_status);
+    exchange.request.error_status = shown;
+    exchange.invited = true;
+    if body::unwanted(exchange).await.is_err() {
+        exchange.keep = false;
+    }
     let user_agent = exchange.request.header("user-agent").unwrap_or_default();
-    let padding = settings.msie_padding
-        && status >= 400
-        && memchr::memmem::find(user_agent, b"MSIE ").is_some()
-        && memchr::memmem::find(user_agent, b"Opera").is_none();
+    let padding = settings.msie_padding && status >= 400 && Browser::of(user_agent).is_msie();
     let mut page = Vec::new();
     let has_page = error_page(status, settings.server_tokens, padding, &mut page);
     let answer = &mut exchange.request.answer;
-    if shown != answer.status {
-        answer.status = shown;
-    }
-    if exchange.request.error_status == status {
-        exchange.request.error_status = shown;
-    }
-    let answer = &mut exchange.request.answer;
+    answer.status = shown;
     answer.last_modified = None;
     answer.remove("etag");
     answer.remove("accept-ranges");

@@ -10,7 +10,7 @@ use weir_http::site::Alias;
 use weir_http::wire::uri::{Escape, escape};
 use weir_http::{Place, Request};
 use weir_log::Errno;
-use weir_model::location::{Fallback, Overwrite};
+use weir_model::location::{ErrorPage, Fallback, Overwrite};
 use weir_model::{Level, LocationKind, Part, Template};
 
 use crate::exchange::{Exchange, Next};
@@ -202,7 +202,8 @@ pub(crate) async fn error(exchange: &mut Exchange<'_>, status: u16) -> Next {
     }
     let live = exchange.live();
     let place = live.site().place(exchange.request.location);
-    exchange.request.answer.status = status;
+    let request = &mut *exchange.request;
+    request.answer.status = status;
     // 499: the client is gone; 444: nothing is to be said.
     if matches!(status, 499 | 444) {
         return Next::Abort;
@@ -210,27 +211,27 @@ pub(crate) async fn error(exchange: &mut Exchange<'_>, status: u16) -> Next {
     if matches!(status, 400 | 413 | 414 | 494 | 495 | 496 | 497 | 500 | 501 | 408) {
         exchange.keep = false;
     }
-    let allowed = exchange.request.error_status == 0 || place.settings.recursive_error_pages;
-    let page = place.settings.error_pages.iter().find(|page| page.status == status);
-    if let (Some(page), true) = (page, allowed) {
-        let target = exchange.evaluate(|request, scope, _| request.expanded(scope, &page.target));
-        exchange.request.error_page_used = true;
-        return error_page(exchange, status, page.overwrite, target);
-    }
-    if exchange.request.error_status == 0 {
-        exchange.request.error_status = status;
+    // The page of an error may end in another error or in a redirect, and that is what the client is told.
+    request.error_status = status;
+    request.answer.content_type = None;
+    let pages = &place.settings.error_pages;
+    if !request.error_page_used && !pages.is_empty() && request.turns > 0 {
+        request.error_page_used = !place.settings.recursive_error_pages;
+        if let Some(page) = pages.iter().find(|page| page.status == status) {
+            return error_page(exchange, page).await;
+        }
     }
     respond::own_page(exchange, status).await
 }
 
-fn error_page(exchange: &mut Exchange<'_>, status: u16, overwrite: Overwrite, target: Vec<u8>) -> Next {
+async fn error_page(exchange: &mut Exchange<'_>, page: &ErrorPage) -> Next {
+    let target = exchange.evaluate(|request, scope, _| request.expanded(scope, &page.target));
     let request = &mut *exchange.request;
-    request.answer.location = None;
-    request.error_status = match overwrite {
-        Overwrite::Keep => status,
-        Overwrite::Answer => 0,
-        Overwrite::Status(code) => code,
-    };
+    match page.overwrite {
+        Overwrite::Keep => {}
+        Overwrite::Answer => request.error_status = 0,
+        Overwrite::Status(code) => request.error_status = code,
+    }
     if target.starts_with(b"/") {
         if request.method() != b"HEAD" {
             request.method = b"GET".to_vec();
@@ -248,7 +249,7 @@ fn error_page(exchange: &mut Exchange<'_>, status: u16, overwrite: Overwrite, ta
     request.error_status = code;
     request.answer.status = code;
     request.answer.location = Some(target);
-    Next::Error(code)
+    respond::own_page(exchange, code).await
 }
 
 /// An internal redirect to another URI of the server.
@@ -257,7 +258,6 @@ pub(crate) fn redirect(exchange: &mut Exchange<'_>, uri: Vec<u8>, args: Vec<u8>)
         return Next::Error(500);
     }
     exchange.set_uri(uri, args);
-    reset_answer(exchange);
     // Server-level rewrites run again, as in nginx.
     Next::ServerRewrite
 }
@@ -272,7 +272,6 @@ pub(crate) fn named(exchange: &mut Exchange<'_>, name: &[u8]) -> Next {
     let found = live.site().named.get(exchange.request.server).and_then(|named| named.get(&text));
     match found {
         Some(&id) => {
-            reset_answer(exchange);
             exchange.enter(id);
             exchange.request.internal = true;
             exchange.request.uri_state = weir_http::request::UriState::Changed;
@@ -285,22 +284,48 @@ pub(crate) fn named(exchange: &mut Exchange<'_>, name: &[u8]) -> Next {
     }
 }
 
-/// What an earlier place put into the answer does not belong to the next one.
-fn reset_answer(exchange: &mut Exchange<'_>) {
-    let answer = &mut exchange.request.answer;
-    let status = answer.status;
-    let challenges: Vec<Vec<u8>> = match status {
-        // The page of a 401 still has to ask for the password.
-        401 => answer
-            .fields()
-            .filter(|(name, _)| name.eq_ignore_ascii_case(b"www-authenticate"))
-            .map(|(_, value)| value.to_vec())
-            .collect(),
-        _ => Vec::new(),
-    };
-    answer.clear();
-    answer.status = status;
-    for value in &challenges {
-        answer.push(b"WWW-Authenticate", value);
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use weir_http::Facts;
+    use weir_model::ListenAddress;
+
+    use super::*;
+
+    fn after(alias: Alias, name: &[u8], directory: bool) -> Request {
+        let facts = Facts {
+            remote: None,
+            remote_port: 0,
+            remote_text: "unix:".to_owned(),
+            local: ListenAddress::Unix("/s".to_owned()),
+            serial: 1,
+            accepted: 0,
+            proxied: None,
+        };
+        let mut request = Request::new(Rc::new(facts));
+        request.uri = b"/a/b".to_vec();
+        hit(&mut request, alias, name.to_vec(), directory);
+        request
+    }
+
+    #[test]
+    fn a_found_name_becomes_the_uri_behind_root_or_alias() {
+        assert_eq!(after(Alias::None, b"/found.html", false).uri, b"/found.html");
+        assert_eq!(after(Alias::Name(3), b"c.html", false).uri, b"/a/c.html");
+    }
+
+    #[test]
+    fn a_file_follows_an_alias_that_is_a_whole_path() {
+        let file = after(Alias::Whole, b"/a/b", false);
+        assert!(file.uri_behind_alias);
+        let directory = after(Alias::Whole, b"/c", true);
+        assert_eq!((directory.uri.as_slice(), directory.uri_behind_alias), (&b"/a/b"[..], false));
+    }
+
+    #[test]
+    fn arguments_follow_the_first_question_mark() {
+        assert_eq!(split_args(b"/a?b?c"), (b"/a".to_vec(), b"b?c".to_vec()));
+        assert_eq!(split_args(b"/a"), (b"/a".to_vec(), Vec::new()));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::body;
 use crate::exchange::{Exchange, Next};
 use crate::respond;
 use crate::world::sum;
@@ -10,6 +11,9 @@ use crate::world::sum;
 pub(crate) async fn stub(exchange: &mut Exchange<'_>) -> Next {
     if !matches!(exchange.request.method(), b"GET" | b"HEAD") {
         return Next::Error(405);
+    }
+    if let Err(error) = body::unwanted(exchange).await {
+        return Next::Error(error.status());
     }
     let client = &*exchange.client;
     let text = format!(
@@ -32,6 +36,9 @@ const PIXEL: &[u8] = b"GIF89a\x01\x00\x01\x00\x80\x01\x00\x00\x00\x00\xff\xff\xf
 pub(crate) async fn empty_gif(exchange: &mut Exchange<'_>) -> Next {
     if !matches!(exchange.request.method(), b"GET" | b"HEAD") {
         return Next::Error(405);
+    }
+    if let Err(error) = body::unwanted(exchange).await {
+        return Next::Error(error.status());
     }
     respond::text(exchange, 200, b"image/gif", PIXEL).await
 }

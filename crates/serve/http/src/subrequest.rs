@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use weir_http::Request;
+use weir_http::evaluate::size;
 use weir_http::request::UriState;
 use weir_http::wire::status::visible;
 use weir_model::Template;
@@ -11,13 +12,6 @@ use crate::body::{Gathered, Reader};
 use crate::connection::Client;
 use crate::exchange::{Exchange, Next, Sink};
 use crate::log;
-
-/// What a subrequest takes from its parent and gives back to it.
-#[derive(Default)]
-pub(crate) struct Options<'a> {
-    /// Variables of the parent and what they are set to when the answer is there, as the subrequest sees it.
-    pub(crate) set: &'a [(u32, Template)],
-}
 
 /// What a subrequest was answered.
 #[derive(Debug, Default)]
@@ -35,8 +29,14 @@ impl SubAnswer {
     }
 }
 
-/// Serves `uri` with `args` for a request that waits for the answer: GET without a body.
-pub(crate) async fn run(parent: &mut Exchange<'_>, uri: &[u8], args: &[u8], options: Options<'_>) -> SubAnswer {
+/// Serves `uri` with `args` for a request that waits for the answer: GET without a body. `set` are variables of
+/// the parent (indices of the model) and what they become once the answer is there, as the subrequest sees it.
+pub(crate) async fn run(
+    parent: &mut Exchange<'_>,
+    uri: &[u8],
+    args: &[u8],
+    set: &[(u32, Template)],
+) -> SubAnswer {
     let mut request = derive(parent, uri, args);
     // As in nginx there is one set of variables for both.
     request.variables = std::mem::take(&mut parent.request.variables);
@@ -47,7 +47,7 @@ pub(crate) async fn run(parent: &mut Exchange<'_>, uri: &[u8], args: &[u8], opti
     log_subrequest(&mut sub);
     let http = live.site().http();
     let mut own = Vec::new();
-    for (variable, template) in options.set {
+    for (variable, template) in set {
         let value = sub.evaluate(|request, scope, _| request.expanded(scope, template));
         match http.variables.get(*variable as usize).map(|variable| variable.name.as_str()) {
             Some(name @ ("args" | "limit_rate")) => own.push((name, value)),
@@ -149,7 +149,8 @@ fn answer(sub: &Exchange<'_>) -> SubAnswer {
     let challenge = |name: &[u8]| name.eq_ignore_ascii_case(b"www-authenticate");
     if !headers.iter().any(|(name, _)| challenge(name)) {
         let head = &sub.request.upstream;
-        let fields = head.fields.iter().map(|field| (field.name.of(&head.bytes), field.value.of(&head.bytes)));
+        let fields =
+            head.fields.iter().map(|field| (field.name.of(&head.bytes), field.value.of(&head.bytes)));
         let fields = fields.filter(|(name, _)| challenge(name));
         headers.extend(fields.map(|(name, value)| (name.to_vec(), value.to_vec())));
     }
@@ -163,6 +164,6 @@ fn set_own(request: &mut Request, name: &str, value: Vec<u8>) {
         request.args = value;
         request.uri_state = UriState::Changed;
     } else {
-        request.limit_rate = Some(value);
+        request.limit_rate = size(&value).or(request.limit_rate);
     }
 }

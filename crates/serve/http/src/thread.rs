@@ -17,6 +17,7 @@ use weir_model::{Level, ListenAddress, LogTarget, Upstream};
 
 use crate::buffers::Buffers;
 use crate::connection;
+use crate::deadline;
 use crate::live::{Live, Prepared};
 use crate::proxy::pool::Pool;
 use crate::stream::Stream;
@@ -284,6 +285,7 @@ pub(crate) fn run(index: usize, shared: Arc<Shared>, counters: Arc<Counters>, or
         })
         .on_thread_unpark(|| {
             clock::tick();
+            deadline::tick();
         })
         .build_local(tokio::runtime::LocalOptions::default())
         .expect("a thread can make an event loop");

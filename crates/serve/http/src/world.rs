@@ -1,5 +1,6 @@
 //! The machine as variables see it.
 
+use std::cell::RefCell;
 use std::fs::Metadata;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
@@ -8,18 +9,25 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use weir_http::evaluate;
 use weir_log::clock;
-use weir_model::{Builtin, FileTest};
+use weir_model::{Builtin, FileTest, Level};
 
 use crate::connection::Client;
 
 /// Answers for one client's requests.
 pub(crate) struct World<'c> {
     client: &'c Client,
+    /// Lines for the error log of the request.
+    notes: RefCell<Vec<(Level, String)>>,
 }
 
 impl<'c> World<'c> {
     pub(crate) fn new(client: &'c Client) -> Self {
-        Self { client }
+        Self { client, notes: RefCell::default() }
+    }
+
+    /// The lines that came up meanwhile.
+    pub(crate) fn into_notes(self) -> Vec<(Level, String)> {
+        self.notes.into_inner()
     }
 }
 
@@ -106,7 +114,9 @@ impl evaluate::World for World<'_> {
         })
     }
 
-    fn uninitialized(&self, _name: &str) {}
+    fn note(&self, level: Level, line: String) {
+        self.notes.borrow_mut().push((level, line));
+    }
 }
 
 /// A counter over all threads.

@@ -5,12 +5,11 @@ use weir_model::location::Access;
 
 use super::Verdict;
 use crate::exchange::{Exchange, Next};
-use crate::subrequest::{self, Options};
+use crate::subrequest;
 
 pub(super) async fn check(exchange: &mut Exchange<'_>, access: &Access) -> Verdict {
     let Some(uri) = &access.auth_request else { return Verdict::Skip };
-    let options = Options { set: &access.auth_request_set, ..Options::default() };
-    let answer = subrequest::run(exchange, uri.as_bytes(), b"", options).await;
+    let answer = subrequest::run(exchange, uri.as_bytes(), b"", &access.auth_request_set).await;
     match answer.status {
         200..300 => Verdict::Allow,
         403 => Verdict::Refuse(403),

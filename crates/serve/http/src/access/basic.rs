@@ -59,7 +59,8 @@ pub(super) async fn check(exchange: &mut Exchange<'_>, access: &Access) -> Verdi
             ask(exchange, &realm)
         }
         Err(error) => {
-            exchange.log(Level::Crit, format_args!("user \"{shown}\": the password was not checked: {error}"));
+            exchange
+                .log(Level::Crit, format_args!("user \"{shown}\": the password was not checked: {error}"));
             Verdict::Refuse(500)
         }
     }
@@ -75,9 +76,10 @@ fn ask(exchange: &mut Exchange<'_>, realm: &[u8]) -> Verdict {
 
 /// The stored password of a user: `name:password` or `name:password:comment` lines, `#` before a comment.
 fn find<'f>(file: &'f [u8], user: &[u8]) -> Option<&'f [u8]> {
-    let rest = file.split(|&byte| byte == b'\n').filter(|line| !line.starts_with(b"#")).find_map(|line| {
-        line.strip_prefix(user)?.strip_prefix(b":")
-    })?;
+    let rest = file
+        .split(|&byte| byte == b'\n')
+        .filter(|line| !line.starts_with(b"#"))
+        .find_map(|line| line.strip_prefix(user)?.strip_prefix(b":"))?;
     rest.split(|byte| matches!(byte, b':' | b'\r')).next()
 }
 

@@ -81,7 +81,8 @@ pub(super) fn check(exchange: &mut Exchange<'_>, access: &Access) -> Option<u16>
     let dry = access.limit_conn_dry_run;
     let mut guards = Vec::new();
     for limit in &access.limit_conn {
-        let (Some(zone), Some(model)) = (live.shared.zones.conn.get(limit.zone), http.limit_conn_zones.get(limit.zone))
+        let (Some(zone), Some(model)) =
+            (live.shared.zones.conn.get(limit.zone), http.limit_conn_zones.get(limit.zone))
         else {
             continue;
         };
@@ -101,8 +102,10 @@ pub(super) fn check(exchange: &mut Exchange<'_>, access: &Access) -> Option<u16>
                     zone.name
                 ),
             ),
-            Refused::Full => exchange
-                .log(Level::Crit, format_args!("ngx_slab_alloc() failed: no memory in limit_conn_zone \"{}\"", zone.name)),
+            Refused::Full => exchange.log(
+                Level::Crit,
+                format_args!("ngx_slab_alloc() failed: no memory in limit_conn_zone \"{}\"", zone.name),
+            ),
         }
         exchange.request.limit_conn_status = if dry { "REJECTED_DRY_RUN" } else { "REJECTED" };
         return (!dry).then_some(access.limit_conn_status);

@@ -121,8 +121,15 @@ enum Outcome {
     /// No key had a value.
     Uncounted,
     /// Milliseconds to wait, with the excess and the limit that ask for it.
-    Passed { delay: u64, excess: u64, limit: usize },
-    Rejected { excess: u64, limit: usize },
+    Passed {
+        delay: u64,
+        excess: u64,
+        limit: usize,
+    },
+    Rejected {
+        excess: u64,
+        limit: usize,
+    },
 }
 
 /// Looks at all limits and accounts for the request in all of them or in none.

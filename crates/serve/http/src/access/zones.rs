@@ -52,7 +52,14 @@ fn keep<T>(http: &Http, zone: &LimitZone, previous: &[Arc<Zone<T>>], new: impl F
     let key = source(http, &zone.key);
     let same = |other: &&Arc<Zone<T>>| other.name == zone.name && other.key == key && other.size == zone.size;
     previous.iter().find(same).map_or_else(
-        || Arc::new(Zone { name: zone.name.clone(), key, size: zone.size, table: Mutex::new(new(zone.size)) }),
+        || {
+            Arc::new(Zone {
+                name: zone.name.clone(),
+                key,
+                size: zone.size,
+                table: Mutex::new(new(zone.size)),
+            })
+        },
         Arc::clone,
     )
 }

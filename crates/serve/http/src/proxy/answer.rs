@@ -32,9 +32,10 @@ pub(super) async fn deliver(
 ) -> Next {
     let status = answered.head.status;
     keep_head(exchange, &answered);
+    peers.answered(exchange);
     if status == 101 && exchange.request.head.upgrade.is_some() {
-        let next = tunnel::run(exchange, proxy, sending, answered).await;
-        peers.release(Outcome::Success);
+        let next = tunnel::run(exchange, proxy, peers, answered).await;
+        peers.settle(exchange, Outcome::Success);
         end_try(exchange, started);
         return next;
     }
@@ -44,7 +45,7 @@ pub(super) async fn deliver(
         }
         return give_up(exchange, peers, answered, started, Next::Error(status));
     }
-    let accel = fill(exchange, proxy, &answered);
+    let accel = fill(exchange, proxy, peers, &answered);
     if let Some(target) = accel.redirect {
         let next = accelerated(exchange, target);
         return give_up(exchange, peers, answered, started, next);
@@ -59,7 +60,7 @@ pub(super) async fn deliver(
             if let (Some(link), Some(pool)) = (link, peers.pool()) {
                 pool.put(peers.address().clone(), link, clock::mono_ms());
             }
-            peers.release(Outcome::Success);
+            peers.settle(exchange, Outcome::Success);
             exchange.request.complete = true;
             Next::Done
         }
@@ -68,7 +69,7 @@ pub(super) async fn deliver(
             Next::Abort
         }
         relay::End::ClientGone => {
-            peers.release(Outcome::Neutral);
+            peers.settle(exchange, Outcome::Neutral);
             Next::Abort
         }
     }
@@ -89,7 +90,7 @@ fn give_up(
 ) -> Next {
     exchange.client.thread.buffers.give(answered.bytes);
     end_try(exchange, started);
-    peers.release(Outcome::Success);
+    peers.settle(exchange, Outcome::Success);
     next
 }
 
@@ -134,13 +135,14 @@ fn accelerated(exchange: &mut Exchange<'_>, target: Vec<u8>) -> Next {
 }
 
 /// Fills the answer from the peer's head and returns what it asks of Weir itself.
-fn fill(exchange: &mut Exchange<'_>, proxy: &Proxy, answered: &Answered) -> Accel {
+fn fill(exchange: &mut Exchange<'_>, proxy: &Proxy, peers: &Peers, answered: &Answered) -> Accel {
     let Answered { head, bytes, .. } = answered;
     let answer = &mut exchange.request.answer;
     answer.clear();
     answer.status = head.status;
     answer.reason.extend_from_slice(head.reason.of(bytes));
     answer.content_length = head.content_length;
+    peers.bind(exchange);
     let mut accel = Accel::default();
     for field in &head.fields {
         let (name, value) = (field.name.of(bytes), field.value.of(bytes));
@@ -148,6 +150,7 @@ fn fill(exchange: &mut Exchange<'_>, proxy: &Proxy, answered: &Answered) -> Acce
     }
     if accel.redirect.is_some() {
         keep_for_redirect(exchange, answered);
+        peers.bind(exchange);
     }
     accel
 }
@@ -257,7 +260,8 @@ fn accelerate(exchange: &mut Exchange<'_>, name: &[u8], value: &[u8], accel: &mu
             _ => None,
         };
     } else if is(b"x-accel-limit-rate") {
-        exchange.request.limit_rate = Some(value.to_vec());
+        let rate = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+        exchange.request.limit_rate = rate.or(exchange.request.limit_rate);
     } else if is(b"x-accel-charset") {
         exchange.request.answer.charset = Some(value.to_vec());
     }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use weir_log::clock;
 use weir_model::{ListenAddress, Proxy};
 
+use crate::deadline;
 use crate::exchange::{Exchange, Sink};
 use crate::proxy::pool::Link;
 use crate::stream::Stream;
@@ -42,7 +43,7 @@ pub(crate) async fn connect(
 ) -> Result<Link, ConnectError> {
     let transparent = proxy.bind.as_ref().is_some_and(|bind| bind.transparent);
     let watch = !proxy.ignore_client_abort && matches!(exchange.sink, Sink::Client);
-    let end = Instant::now() + proxy.connect_timeout.duration();
+    let end = deadline::now() + proxy.connect_timeout.duration();
     let mut opening = pin!(open(address, bound, transparent));
     let stream = poll_fn(|cx| {
         if let Poll::Ready(opened) = opening.as_mut().poll(cx) {

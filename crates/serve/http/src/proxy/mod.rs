@@ -6,6 +6,8 @@ mod peers;
 pub(crate) mod pool;
 mod relay;
 mod send;
+mod sessions;
+pub(crate) mod sticky;
 mod tunnel;
 
 use std::future::poll_fn;
@@ -22,6 +24,7 @@ use weir_log::{Errno, clock};
 use weir_model::{Level, ListenAddress, Proxy, ProxyPass};
 
 use crate::body::{self, BodyError, Gathered};
+use crate::deadline;
 use crate::exchange::{Exchange, Next, Sink};
 use crate::log;
 use connect::ConnectError;
@@ -86,6 +89,9 @@ pub(crate) async fn pass(exchange: &mut Exchange<'_>, pass: &ProxyPass) -> Next 
     let next = tries(exchange, proxy, &mut peers, &mut sending).await;
     let (head, _) = sending.into_parts();
     exchange.client.thread.buffers.give(head);
+    if matches!(next, Next::Error(_)) {
+        peers.bind(exchange);
+    }
     peers.end();
     next
 }
@@ -163,7 +169,7 @@ async fn tries(exchange: &mut Exchange<'_>, proxy: &Proxy, peers: &mut Peers, se
                 return no_live_upstreams(exchange, peers, redirected);
             };
             let after_redirect = std::mem::take(&mut redirected);
-            exchange.request.tries.push(Try { peer: name, after_redirect, ..Try::default() });
+            exchange.request.tries.push(Try::new(name, after_redirect));
             tries_left = tries_left.saturating_sub(1);
         }
         let started = clock::mono_ms();
@@ -176,6 +182,7 @@ async fn tries(exchange: &mut Exchange<'_>, proxy: &Proxy, peers: &mut Peers, se
                     return answer::deliver(exchange, proxy, peers, sending, answered, started).await;
                 }
                 exchange.client.thread.buffers.give(answered.bytes);
+                exchange.client.thread.buffers.give_head(answered.head);
                 event
             }
             Err(Failure::Stale) => {
@@ -238,14 +245,11 @@ fn note_end(exchange: &mut Exchange<'_>, event: Event, started: u64) {
 
 fn no_live_upstreams(exchange: &mut Exchange<'_>, peers: &Peers, after_redirect: bool) -> Next {
     log::error(exchange, Level::Error, format_args!("no live upstreams while connecting to upstream"), Some(&url(exchange, peers.name())));
-    let peer = peers.name().to_owned();
-    exchange.request.tries.push(Try {
-        peer,
-        status: Some(502),
-        response: Some(0),
-        after_redirect,
-        ..Try::default()
-    });
+    let peer = peers.name().into();
+    let mut unanswered = Try::new(peer, after_redirect);
+    unanswered.status = Some(502);
+    unanswered.response = Some(0);
+    exchange.request.tries.push(unanswered);
     Next::Error(502)
 }
 
@@ -270,7 +274,7 @@ fn url(exchange: &Exchange<'_>, peer: &str) -> Vec<u8> {
 
 /// Logs what went wrong with the peer that is being asked.
 fn complain(exchange: &Exchange<'_>, level: Level, message: std::fmt::Arguments<'_>) {
-    let peer = exchange.request.tries.last().map_or("", |last| last.peer.as_str());
+    let peer = exchange.request.tries.last().map_or("", |last| &*last.peer);
     log::error(exchange, level, message, Some(&url(exchange, peer)));
 }
 
@@ -295,7 +299,7 @@ async fn attempt(
     }
     link.requests += 1;
     let mut bytes = exchange.client.thread.buffers.small();
-    let mut head = ResponseHead::new();
+    let mut head = exchange.client.thread.buffers.head();
     let result = converse(exchange, proxy, sending, &mut link, &mut head, &mut bytes).await;
     if let Some(last) = exchange.request.tries.last_mut() {
         last.sent += sending.sent;
@@ -311,6 +315,7 @@ async fn attempt(
         }
         Err(failure) => {
             exchange.client.thread.buffers.give(bytes);
+            exchange.client.thread.buffers.give_head(head);
             Err(failure)
         }
     }
@@ -404,7 +409,7 @@ async fn converse(
             return Poll::Ready(Turn::ClientGone);
         }
         let limit = if sending.done { proxy.read_timeout } else { proxy.send_timeout };
-        let at = *end.get_or_insert_with(|| Instant::now() + limit.duration());
+        let at = *end.get_or_insert_with(|| deadline::now() + limit.duration());
         exchange.client.deadline.poll(cx, at).map(|()| Turn::Timeout)
     })
     .await;

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use tokio::time::Instant;
 use weir_http::wire::chunked::{Chunk, Chunked, write_chunk_head};
 use weir_http::wire::response::ResponseHead;
-use weir_log::Errno;
+use weir_log::{Errno, clock};
 use weir_model::{Level, Proxy};
 
 use super::pool::Link;
@@ -16,8 +16,13 @@ use super::send::Sending;
 use super::{Answered, answer, complain};
 use crate::body::Spill;
 use crate::buffers::{LARGE, SMALL};
+use crate::deadline;
 use crate::exchange::{Exchange, Sink};
 use crate::respond;
+use crate::throttle::{Allowed, Throttle};
+
+/// Bytes of a body that are copied behind what goes before them.
+const JOIN: usize = 4096;
 
 /// How the end of a peer's body is told (RFC 9112, section 6.3).
 pub(super) enum Framing {
@@ -84,6 +89,9 @@ struct Relay<'a> {
     /// Of `out`, bytes of the head that are not body.
     head_left: usize,
     to_client: bool,
+    throttle: Option<Throttle>,
+    /// When the throttle lets more go.
+    resume: Option<Instant>,
     proxy: &'a Proxy,
 }
 
@@ -116,10 +124,14 @@ pub(super) async fn run(
         ended: false,
         buffered,
         length: 0,
+        throttle: Throttle::of(exchange),
+        resume: None,
         proxy,
     };
     let stop = relay.pump(exchange, sending, &mut link).await;
-    relay.settle(exchange, sending, link, &head, stop)
+    let end = relay.settle(exchange, sending, link, &head, stop);
+    exchange.client.thread.buffers.give_head(head);
+    end
 }
 
 impl Relay<'_> {
@@ -161,13 +173,18 @@ impl Relay<'_> {
                     break;
                 }
             }
-            if !self.is_drained() {
-                let at = *client_end.get_or_insert_with(|| Instant::now() + send_timeout);
+            if let Some(at) = self.resume {
+                client_end = None;
+                if exchange.client.deadline.poll(cx, at).is_ready() {
+                    cx.waker().wake_by_ref();
+                }
+            } else if !self.is_drained() {
+                let at = *client_end.get_or_insert_with(|| deadline::now() + send_timeout);
                 if exchange.client.deadline.poll(cx, at).is_ready() {
                     return Poll::Ready(Stop::ClientTimeout);
                 }
             } else if !self.complete {
-                let at = *peer_end.get_or_insert_with(|| Instant::now() + self.proxy.read_timeout.duration());
+                let at = *peer_end.get_or_insert_with(|| deadline::now() + self.proxy.read_timeout.duration());
                 if exchange.client.deadline.poll(cx, at).is_ready() {
                     return Poll::Ready(Stop::PeerTimeout);
                 }
@@ -197,7 +214,9 @@ impl Relay<'_> {
                     let count = fresh.len();
                     self.pass(exchange, count);
                     self.complete = self.ended;
-                    break;
+                    if !self.complete {
+                        break;
+                    }
                 }
                 Framing::Chunked(decoder) => {
                     if fresh.is_empty() {
@@ -280,6 +299,7 @@ impl Relay<'_> {
             return Ok(false);
         }
         let mut moved = false;
+        self.resume = None;
         loop {
             let out = self.out.get(self.out_at..).unwrap_or_default();
             let data = self.raw.get(self.ready..self.at).unwrap_or_default();
@@ -291,6 +311,16 @@ impl Relay<'_> {
                 }
                 continue;
             }
+            let (out, data) = match self.throttle.map(|throttle| {
+                throttle.allowed(clock::mono_ms(), exchange.request.sent, (out.len() + data.len()) as u64)
+            }) {
+                None => (out, data),
+                Some(Allowed::Bytes(count)) => first_bytes(out, data, count),
+                Some(Allowed::Wait(time)) => {
+                    self.resume = Some(deadline::now() + time);
+                    return Ok(moved);
+                }
+            };
             let stream = &mut exchange.client.stream;
             let wrote = match (out.is_empty(), data.is_empty()) {
                 (false, true) => stream.poll_write(cx, out),
@@ -496,6 +526,13 @@ impl Relay<'_> {
             }
         }
     }
+}
+
+/// At most `count` bytes of two slices that follow one another.
+fn first_bytes<'b>(one: &'b [u8], two: &'b [u8], count: u64) -> (&'b [u8], &'b [u8]) {
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    let (of_one, of_two) = (count.min(one.len()), count.saturating_sub(one.len()).min(two.len()));
+    (one.get(..of_one).unwrap_or_default(), two.get(..of_two).unwrap_or_default())
 }
 
 /// The client must see that its answer is not whole: the connection ends.

@@ -7,8 +7,9 @@ use std::task::{Context, Poll};
 use tokio::time::Instant;
 use weir_model::{Level, Proxy};
 
-use super::send::Sending;
+use super::peers::Peers;
 use super::{Answered, complain};
+use crate::deadline;
 use crate::exchange::{Exchange, Next};
 use crate::respond;
 use crate::stream::Stream;
@@ -81,11 +82,11 @@ impl Direction {
 pub(super) async fn run(
     exchange: &mut Exchange<'_>,
     proxy: &Proxy,
-    _sending: &mut Sending,
+    peers: &Peers,
     answered: Answered,
 ) -> Next {
     let Answered { mut link, head, bytes } = answered;
-    fill(exchange, &head, &bytes);
+    fill(exchange, peers, &head, &bytes);
     let mut out = exchange.client.thread.buffers.small();
     respond::head(exchange, &mut out);
     exchange.keep = false;
@@ -116,7 +117,7 @@ pub(super) async fn run(
     Next::Done
 }
 
-fn fill(exchange: &mut Exchange<'_>, head: &weir_http::wire::response::ResponseHead, bytes: &[u8]) {
+fn fill(exchange: &mut Exchange<'_>, peers: &Peers, head: &weir_http::wire::response::ResponseHead, bytes: &[u8]) {
     let live = exchange.live();
     let proxy = &live.site().place(exchange.request.location).settings.proxy;
     let answer = &mut exchange.request.answer;
@@ -124,6 +125,8 @@ fn fill(exchange: &mut Exchange<'_>, head: &weir_http::wire::response::ResponseH
     answer.status = head.status;
     answer.reason.extend_from_slice(head.reason.of(bytes));
     answer.upgrade = true;
+    peers.bind(exchange);
+    let answer = &mut exchange.request.answer;
     for field in &head.fields {
         let name = field.name.of(bytes);
         let hop = [b"connection".as_slice(), b"server", b"date", b"content-length", b"transfer-encoding", b"keep-alive"]
@@ -146,7 +149,7 @@ async fn pump(
 ) -> bool {
     let limit = proxy.read_timeout.duration();
     let mut moved = u64::MAX;
-    let mut end = Instant::now() + limit;
+    let mut end = deadline::now() + limit;
     let thread = std::rc::Rc::clone(&exchange.client.thread);
     poll_fn(|cx| {
         // The buffer is borrowed for this turn alone: a quiet tunnel holds none.
@@ -164,7 +167,7 @@ async fn pump(
         }
         if up.moved + down.moved != moved {
             moved = up.moved + down.moved;
-            end = Instant::now() + limit;
+            end = deadline::now() + limit;
         }
         exchange.client.deadline.poll(cx, end).map(|()| true)
     })
