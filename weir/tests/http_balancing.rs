@@ -75,7 +75,8 @@ fn all_threads_together_keep_the_weights() {
 #[test]
 fn a_peer_that_is_down_gets_nothing() {
     let [a, b, c] = three();
-    let lines = format!("server {}; server {} down; server {} backup;", a.address(), b.address(), c.address());
+    let lines =
+        format!("server {}; server {} down; server {} backup;", a.address(), b.address(), c.address());
     let server = serve(&group(&lines, ""));
     assert_eq!(sequence(&server, 6), "aaaaaa");
     assert_eq!((b.connections(), c.connections()), (0, 0));
@@ -172,7 +173,8 @@ fn idle_connections_are_used_again() {
     let server = serve(&group(&format!("server {}; keepalive 4;", upstream.address()), ""));
     sequence(&server, 20);
     assert_eq!(upstream.connections(), 1);
-    let server = serve(&group(&format!("server {}; keepalive 4; keepalive_requests 5;", upstream.address()), ""));
+    let server =
+        serve(&group(&format!("server {}; keepalive 4; keepalive_requests 5;", upstream.address()), ""));
     sequence(&server, 20);
     assert_eq!(upstream.connections(), 1 + 4);
 }
@@ -268,7 +270,8 @@ fn one_client_stays_with_one_peer() {
 fn random_reaches_everybody() {
     let [a, b, c] = three();
     for method in ["random", "random two", "random two least_conn"] {
-        let lines = format!("{method}; server {}; server {}; server {};", a.address(), b.address(), c.address());
+        let lines =
+            format!("{method}; server {}; server {}; server {};", a.address(), b.address(), c.address());
         let server = serve(&group(&lines, ""));
         assert_eq!(counts(&sequence(&server, 60)).len(), 3, "{method}");
     }
@@ -278,7 +281,8 @@ fn random_reaches_everybody() {
 fn a_key_stays_with_its_peer() {
     let [a, b, c] = three();
     for method in ["hash $arg_n", "hash $arg_n consistent"] {
-        let lines = format!("{method}; server {}; server {}; server {};", a.address(), b.address(), c.address());
+        let lines =
+            format!("{method}; server {}; server {}; server {};", a.address(), b.address(), c.address());
         let server = serve(&group(&lines, ""));
         let first = sequence(&server, 60);
         assert_eq!(counts(&first).len(), 3, "{method}: {first}");

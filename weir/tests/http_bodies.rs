@@ -187,7 +187,8 @@ fn answers_arrive_whole() {
                 }
                 assert!(answer.complete);
                 // An older client gets the same bytes, and the end of the connection behind them.
-                let old = exchange(&server, &format!("GET /{kind}/{length} HTTP/1.0\r\nHost: localhost\r\n\r\n"));
+                let old =
+                    exchange(&server, &format!("GET /{kind}/{length} HTTP/1.0\r\nHost: localhost\r\n\r\n"));
                 assert!(old.body == pattern(length), "{kind} of {length} bytes for HTTP/1.0");
                 assert_eq!(old.header("transfer-encoding"), None);
             }
@@ -221,6 +222,38 @@ fn a_slow_reader_costs_no_memory() {
     }
 }
 
+/// The client takes nothing before a part of the answer is in a file; then all of it has to come in order.
+#[test]
+fn an_answer_that_went_through_a_file_is_in_order() {
+    const LENGTH: usize = 24 << 20;
+    let upstream = Upstream::new(|request, stream| {
+        let body = pattern(LENGTH);
+        let (head, end) = match request.target.as_str() {
+            "/length" => (format!("Content-Length: {LENGTH}"), Then::Keep),
+            "/chunks" => ("Transfer-Encoding: chunked".to_owned(), Then::Keep),
+            _ => ("Connection: close".to_owned(), Then::Close),
+        };
+        reply(stream, format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n").as_bytes());
+        match request.target.as_str() {
+            "/chunks" => reply(stream, &[in_chunks(&body), b"0\r\n\r\n".to_vec()].concat()),
+            _ => reply(stream, &body),
+        };
+        end
+    });
+    for kind in ["length", "chunks", "close"] {
+        for version in ["1.1", "1.0"] {
+            let server = modern(&upstream, "");
+            let mut client = Client::to(&server);
+            client.send(format!("GET /{kind} HTTP/{version}\r\nHost: localhost\r\n\r\n"));
+            server.wait_for_log("an upstream response is buffered to a temporary file ");
+            let answer = client.answer();
+            assert_eq!(answer.body.len(), LENGTH, "{kind} for HTTP/{version}");
+            assert!(answer.complete);
+            assert!(answer.body == pattern(LENGTH), "{kind} for HTTP/{version}: bytes out of order");
+        }
+    }
+}
+
 #[test]
 fn trailers_are_passed_when_asked_for() {
     let bytes = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n4\r\nfine\r\n0\r\nX-Sum: 42\r\n\r\n";
@@ -243,9 +276,8 @@ fn an_expectation_is_met_before_the_body() {
     for buffering in ["on", "off"] {
         let server = modern(&upstream, &format!("proxy_request_buffering {buffering};"));
         let mut client = Client::to(&server);
-        client.send(
-            "POST / HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n",
-        );
+        client
+            .send("POST / HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
         assert_eq!(client.answer().line, "HTTP/1.1 100 Continue");
         client.send("body");
         assert_eq!(client.answer().text(), "4 bytes");
@@ -313,7 +345,10 @@ fn a_body_that_is_not_wanted_is_skipped() {
     let server = serve("server { listen 127.0.0.1:PORT; location / { return 200 $request_uri; } }");
     let inner = "GET /inner HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let mut client = Client::to(&server);
-    client.send(format!("POST /1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{inner}", inner.len()));
+    client.send(format!(
+        "POST /1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{inner}",
+        inner.len()
+    ));
     client.send("GET /2 HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!(client.answer().text(), "/1");
     assert_eq!(client.answer().text(), "/2");

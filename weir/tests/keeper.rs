@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Site, ask, get, one_word, one_word_with, text, until};
+use common::{Background, Site, ask, get, one_word, one_word_with, text, until};
 use weir_net::{Signal, send_signal};
 
 fn lives(pid: u32) -> bool {
@@ -257,6 +257,7 @@ fn term_does_not_wait() {
 #[test]
 fn another_binary_takes_the_sockets_over() {
     let mut server = Site::saying("old").start();
+    let _background = Background::of(&server.site);
     server.site.write(&one_word("new"));
     server.signal(Signal::Usr2);
     let (old, site) = (server.pid(), &server.site);
@@ -271,6 +272,44 @@ fn another_binary_takes_the_sockets_over() {
     assert_eq!(server.get().expect("the new one serves"), "new");
     send_signal(new, Signal::Quit).expect("it lives");
     until("its end", || (!server.site.file("nginx.pid").exists()).then_some(()));
+}
+
+/// The way to move a running nginx to Weir: put the binary in its place and send USR2.
+#[test]
+fn nginx_hands_its_sockets_on() {
+    let nginx = std::path::Path::new("/usr/sbin/nginx");
+    if !nginx.exists() {
+        eprintln!("skipped: Debian's nginx is not installed");
+        return;
+    }
+    let main = "client_body_temp_path DIR/body; proxy_temp_path DIR/proxy; fastcgi_temp_path DIR/f;";
+    let more = "uwsgi_temp_path DIR/u; scgi_temp_path DIR/s;";
+    let conf = one_word_with("\"$nginx_version\"", "worker_processes 2;").replace("daemon off;", "");
+    let site = Site::new(&conf.replace("http {", &format!("http {{ {main} {more}")));
+    let _background = Background::of(&site);
+    let program = site.file("nginx");
+    std::fs::copy(nginx, &program).expect("copy");
+    let mut started = std::process::Command::new(&program);
+    started.arg("-p").arg(site.path()).arg("-c").arg(site.file("nginx.conf")).args(["-e", "error.log"]);
+    assert!(started.status().expect("nginx").success());
+    let old = until("its pid file", || site.read("nginx.pid").trim().parse::<u32>().ok());
+    let before = get(site.port, "/").expect("nginx answers");
+
+    std::fs::remove_file(&program).expect("remove");
+    std::fs::copy(env!("CARGO_BIN_EXE_weir"), &program).expect("copy");
+    // What only nginx knows goes from the file.
+    site.write(&conf.replace("http {", &format!("http {{ {}", main.replace("fastcgi_temp_path DIR/f;", ""))));
+    send_signal(old, Signal::Usr2).expect("it lives");
+    let new: u32 = until("Weir's pid file", || {
+        site.read("nginx.pid").strip_suffix('\n')?.parse().ok().filter(|pid| *pid != old)
+    });
+    send_signal(old, Signal::Quit).expect("it lives");
+    until("the end of nginx", || (!site.file("nginx.pid.oldbin").exists()).then_some(()));
+    for _ in 0..20 {
+        assert_ne!(get(site.port, "/").expect("Weir answers on the same sockets"), before);
+    }
+    send_signal(new, Signal::Quit).expect("it lives");
+    until("its end", || (!site.file("nginx.pid").exists()).then_some(()));
 }
 
 #[test]
@@ -288,6 +327,7 @@ fn another_binary_that_fails_changes_nothing() {
 #[test]
 fn in_the_background() {
     let site = Site::new(&one_word("hello").replace("daemon off;", ""));
+    let _background = Background::of(&site);
     let output = site.output(&[]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert_eq!(text(&output.stderr), "");

@@ -195,6 +195,26 @@ impl Drop for Server {
     }
 }
 
+/// Ends what runs in the background of a folder when a test fails half-way.
+pub struct Background(PathBuf);
+
+impl Background {
+    pub fn of(site: &Site) -> Background {
+        Background(site.path().to_owned())
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        for name in ["nginx.pid", "nginx.pid.oldbin"] {
+            let pid = fs::read_to_string(self.0.join(name)).ok().and_then(|pid| pid.trim().parse().ok());
+            if let Some(pid) = pid {
+                let _ = send_signal(pid, Signal::Term);
+            }
+        }
+    }
+}
+
 /// Asks on a new connection and answers the body of a 200.
 pub fn get(port: u16, path: &str) -> io::Result<String> {
     let stream = TcpStream::connect(("127.0.0.1", port))?;

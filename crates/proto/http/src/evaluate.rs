@@ -2,9 +2,11 @@
 
 use std::net::IpAddr;
 
-use weir_model::{Builtin, Escape, FileTest, Level, ListenAddress, Part, Template, Variable, VariableSource};
+use weir_model::{Builtin, FileTest, Level, ListenAddress, Part, Template, Variable, VariableSource};
 
 use crate::answer::number;
+use crate::credentials::basic_user;
+use crate::named::{argument, join, join_with};
 use crate::request::{Request, Try, Value, server_name};
 use crate::site::{Alias, Site};
 use crate::wire::head::Version;
@@ -60,34 +62,6 @@ impl Request {
         let mut out = Vec::new();
         self.expand(scope, template, &mut out);
         out
-    }
-
-    /// Appends a log line: values that are not there become `-`, others are escaped.
-    pub fn expand_log(&mut self, scope: Scope<'_>, template: &Template, escape: Escape, out: &mut Vec<u8>) {
-        let mut value = Vec::new();
-        for part in &template.0 {
-            match part {
-                Part::Text(text) => out.extend_from_slice(text.as_bytes()),
-                Part::Capture(group) => escape_log(self.capture(usize::from(*group)), escape, out),
-                Part::Variable(variable) => {
-                    let start = out.len();
-                    let known = self.variable(scope, variable, out);
-                    if !known {
-                        if escape == Escape::Default {
-                            out.push(b'-');
-                        }
-                        continue;
-                    }
-                    let written = out.get(start..).unwrap_or_default();
-                    if escape != Escape::None && written.iter().any(|&byte| needs_escape(byte, escape)) {
-                        value.clear();
-                        value.extend_from_slice(written);
-                        out.truncate(start);
-                        escape_log(&value, escape, out);
-                    }
-                }
-            }
-        }
     }
 
     /// Appends the value of a variable. False when it has none, which logs print as `-`.
@@ -579,88 +553,6 @@ fn seconds(ms: u64, out: &mut Vec<u8>) {
     ]);
 }
 
-fn same_name(header: &[u8], variable: &str) -> bool {
-    header.len() == variable.len()
-        && header.iter().zip(variable.bytes()).all(|(&left, right)| {
-            left.to_ascii_lowercase() == right || (left == b'-' && right == b'_')
-        })
-}
-
-fn join<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>, name: &str, out: &mut Vec<u8>) -> bool {
-    join_with(fields, name, b", ", out)
-}
-
-fn join_with<'a>(
-    fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
-    name: &str,
-    separator: &[u8],
-    out: &mut Vec<u8>,
-) -> bool {
-    let mut found = false;
-    for (_, value) in fields.filter(|(header, _)| same_name(header, name)) {
-        if found {
-            out.extend_from_slice(separator);
-        }
-        out.extend_from_slice(value);
-        found = true;
-    }
-    found
-}
-
-fn argument(args: &[u8], name: &[u8], out: &mut Vec<u8>) -> bool {
-    for pair in args.split(|&byte| byte == b'&') {
-        if let Some(at) = memchr::memchr(b'=', pair)
-            && pair[..at].eq_ignore_ascii_case(name)
-        {
-            out.extend_from_slice(&pair[at + 1..]);
-            return true;
-        }
-    }
-    false
-}
-
-/// The user of `Authorization: Basic` (RFC 7617, section 2).
-#[must_use]
-pub fn basic_user(header: Option<&[u8]>) -> Option<Vec<u8>> {
-    basic_credentials(header).map(|(user, _)| user)
-}
-
-/// User and password of `Authorization: Basic`.
-#[must_use]
-pub fn basic_credentials(header: Option<&[u8]>) -> Option<(Vec<u8>, Vec<u8>)> {
-    let header = header?;
-    let (scheme, rest) = header.split_at_checked(6)?;
-    if !scheme.eq_ignore_ascii_case(b"basic ") {
-        return None;
-    }
-    let text = decode_base64(rest.trim_ascii())?;
-    let colon = memchr::memchr(b':', &text)?;
-    Some((text.get(..colon)?.to_vec(), text.get(colon + 1..)?.to_vec()))
-}
-
-fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(text.len() / 4 * 3 + 3);
-    let (mut bits, mut count) = (0_u32, 0);
-    for &byte in text.iter().take_while(|&&byte| byte != b'=') {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = (bits << 6) | u32::from(value);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            out.push((bits >> count) as u8);
-            bits &= (1 << count) - 1;
-        }
-    }
-    Some(out)
-}
-
 /// A size as the configuration writes it: bytes, or with `k` or `m`.
 #[must_use]
 pub fn size(text: &[u8]) -> Option<u64> {
@@ -673,40 +565,4 @@ pub fn size(text: &[u8]) -> Option<u64> {
         return None;
     }
     std::str::from_utf8(digits).ok()?.parse::<u64>().ok()?.checked_mul(scale)
-}
-
-fn needs_escape(byte: u8, escape: Escape) -> bool {
-    match escape {
-        Escape::Default => byte == b'"' || byte == b'\\' || byte < 0x20 || byte > 0x7e,
-        Escape::Json => byte == b'"' || byte == b'\\' || byte < 0x20,
-        Escape::None => false,
-    }
-}
-
-/// Appends a value as `log_format` escapes it.
-pub fn escape_log(value: &[u8], escape: Escape, out: &mut Vec<u8>) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    for &byte in value {
-        if !needs_escape(byte, escape) {
-            out.push(byte);
-            continue;
-        }
-        let digits = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
-        match (escape, byte) {
-            (Escape::Json, b'"' | b'\\') => out.extend_from_slice(&[b'\\', byte]),
-            (Escape::Json, b'\n') => out.extend_from_slice(b"\\n"),
-            (Escape::Json, b'\r') => out.extend_from_slice(b"\\r"),
-            (Escape::Json, b'\t') => out.extend_from_slice(b"\\t"),
-            (Escape::Json, 0x08) => out.extend_from_slice(b"\\b"),
-            (Escape::Json, 0x0c) => out.extend_from_slice(b"\\f"),
-            (Escape::Json, _) => {
-                out.extend_from_slice(b"\\u00");
-                out.extend_from_slice(&digits);
-            }
-            _ => {
-                out.extend_from_slice(b"\\x");
-                out.extend_from_slice(&digits);
-            }
-        }
-    }
 }

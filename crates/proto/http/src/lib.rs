@@ -3,8 +3,11 @@
 
 pub mod answer;
 pub mod browser;
+pub mod credentials;
 pub mod evaluate;
+pub mod log_line;
 pub mod lookup;
+mod named;
 pub mod pass;
 pub mod redirect;
 pub mod request;

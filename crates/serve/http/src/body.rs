@@ -374,6 +374,13 @@ fn spill(
             Some(spill) => spill,
             empty => {
                 let mut spill = Spill::create(folder, keep)?;
+                exchange.log(
+                    Level::Warn,
+                    format_args!(
+                        "a client request body is buffered to a temporary file {}",
+                        spill.path.display()
+                    ),
+                );
                 spill.append(&gathered.memory)?;
                 gathered.memory = Vec::new();
                 empty.insert(spill)

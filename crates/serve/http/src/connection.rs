@@ -20,7 +20,7 @@ use crate::exchange::{After, Exchange};
 use crate::live::Live;
 use crate::proxy_protocol;
 use crate::stream::Stream;
-use crate::thread::Thread;
+use crate::thread::{self, Thread};
 
 /// A client's connection between and during requests. Small: thousands of them idle.
 pub(crate) struct Client {
@@ -140,7 +140,7 @@ async fn serve(mut client: Client) {
         let after = Box::pin(one(&mut client)).await;
         match after {
             After::KeepAlive(timeout) => idle = Some(timeout),
-            After::Close => return,
+            After::Close => return thread::close(client),
         }
     }
 }

@@ -230,19 +230,22 @@ pub(crate) fn last_chunk(exchange: &mut Exchange<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"0\r\n");
     if exchange.request.answer.has_trailers {
         let live = exchange.live();
-        let settings = &live.site().place(exchange.request.location).settings.response;
+        let settings = &live.site().place(exchange.request.location).settings;
+        if settings.proxy.pass_trailers {
+            let request = &mut *exchange.request;
+            request.answer.trailers.clone_from(&request.upstream.trailers);
+        }
         let status = exchange.request.answer.status;
         let usual = matches!(status, 200 | 201 | 204 | 206 | 301 | 302 | 303 | 304 | 307 | 308);
-        for trailer in settings.add_trailers.iter().filter(|trailer| usual || trailer.always) {
+        let added = &settings.response.add_trailers;
+        for trailer in added.iter().filter(|trailer| usual || trailer.always) {
             let value = exchange.evaluate(|request, scope, _| request.expanded(scope, &trailer.value));
             if !value.is_empty() {
-                trailer_line(trailer.name.as_bytes(), &value, out);
+                exchange.request.answer.trailers.push((trailer.name.as_bytes().to_vec(), value));
             }
         }
-        if live.site().place(exchange.request.location).settings.proxy.pass_trailers {
-            for (name, value) in &exchange.request.upstream.trailers {
-                trailer_line(name, value, out);
-            }
+        for (name, value) in &exchange.request.answer.trailers {
+            trailer_line(name, value, out);
         }
     }
     out.extend_from_slice(b"\r\n");

@@ -16,7 +16,7 @@ use weir_log::{AccessOptions, AccessSink, Errno, clock};
 use weir_model::{Level, ListenAddress, LogTarget, Upstream};
 
 use crate::buffers::Buffers;
-use crate::connection;
+use crate::connection::{self, Client};
 use crate::deadline;
 use crate::live::{Live, Prepared};
 use crate::proxy::pool::Pool;
@@ -79,6 +79,32 @@ type FlushList = Rc<RefCell<Vec<Rc<AccessSink>>>>;
 
 thread_local! {
     static FLUSH: FlushList = Rc::default();
+    static CLOSING: RefCell<Vec<Client>> = RefCell::default();
+}
+
+/// So many connections wait at most for the log before they are closed.
+const CLOSING_MAX: usize = 64;
+
+/// Writes the log lines that are due, and then closes the connections whose end they tell of.
+fn flush() {
+    FLUSH.with(|sinks| sinks.borrow().iter().for_each(|sink| sink.flush()));
+    drop(CLOSING.take());
+}
+
+/// Closes a connection once the log line of its last request was written: whoever sees the end of the connection
+/// finds the line, and lines are still written many at a time.
+pub(crate) fn close(client: Client) {
+    let waiting = FLUSH.with(|sinks| sinks.borrow().iter().any(|sink| sink.pending() > 0));
+    if !waiting {
+        return;
+    }
+    let full = CLOSING.with_borrow_mut(|closing| {
+        closing.push(client);
+        closing.len() >= CLOSING_MAX
+    });
+    if full {
+        flush();
+    }
 }
 
 impl Thread {
@@ -281,7 +307,7 @@ pub(crate) fn run(index: usize, shared: Arc<Shared>, counters: Arc<Counters>, or
         .enable_time()
         .on_thread_park(move || {
             turns.turns.fetch_add(1, Relaxed);
-            FLUSH.with(|sinks| sinks.borrow().iter().for_each(|sink| sink.flush()));
+            flush();
         })
         .on_thread_unpark(|| {
             clock::tick();
@@ -293,6 +319,7 @@ pub(crate) fn run(index: usize, shared: Arc<Shared>, counters: Arc<Counters>, or
     runtime.block_on(control(Rc::new(Thread::new(index, shared, counters)), orders));
     drop(runtime);
     FLUSH.with(|sinks| sinks.borrow_mut().drain(..).for_each(|sink| sink.finish()));
+    drop(CLOSING.take());
     done.finished.store(true, Relaxed);
 }
 

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use weir_http::evaluate::basic_credentials;
+use weir_http::credentials::basic_credentials;
 use weir_log::Errno;
 use weir_model::Level;
 use weir_model::location::Access;

@@ -28,8 +28,18 @@ pub(crate) struct Peers {
 
 enum Source {
     /// `wish`: what `sticky` found in the request.
-    Group { index: usize, tried: Tried, key: Vec<u8>, wish: Vec<u8>, name: Rc<str> },
-    Address { address: ListenAddress, name: Rc<str>, used: bool },
+    Group {
+        index: usize,
+        tried: Tried,
+        key: Vec<u8>,
+        wish: Vec<u8>,
+        name: Rc<str>,
+    },
+    Address {
+        address: ListenAddress,
+        name: Rc<str>,
+        used: bool,
+    },
 }
 
 impl Peers {
@@ -51,7 +61,13 @@ impl Peers {
                 };
                 let sticky = live.shared.sticky.get(*index).and_then(Option::as_ref);
                 let wish = sticky.map(|sticky| sticky.wish(exchange)).unwrap_or_default();
-                Source::Group { index: *index, tried: Tried::default(), key, wish, name: live.name_of(*index) }
+                Source::Group {
+                    index: *index,
+                    tried: Tried::default(),
+                    key,
+                    wish,
+                    name: live.name_of(*index),
+                }
             }
             Target::Unix(path) => {
                 let address = ListenAddress::Unix(path.clone());

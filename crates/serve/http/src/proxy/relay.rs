@@ -79,6 +79,8 @@ struct Relay<'a> {
     out_at: usize,
     spill: Option<Spill>,
     spill_at: u64,
+    /// Framed bytes that go after the temporary file.
+    late: Vec<u8>,
     /// The peer's body is complete.
     complete: bool,
     ended: bool,
@@ -120,6 +122,7 @@ pub(super) async fn run(
         out_at: 0,
         spill: None,
         spill_at: 0,
+        late: Vec::new(),
         complete: false,
         ended: false,
         buffered,
@@ -229,7 +232,8 @@ impl Relay<'_> {
                         }
                         Chunk::NeedMore { consumed } => self.skip(consumed),
                         Chunk::End { consumed } => {
-                            if exchange.request.answer.has_trailers || self.proxy.pass_trailers {
+                            exchange.request.answer.has_trailers |= self.proxy.pass_trailers;
+                            if exchange.request.answer.has_trailers {
                                 let fields = decoder.fields().map(|(name, value)| (name.to_vec(), value.to_vec()));
                                 exchange.request.upstream.trailers = fields.collect();
                             }
@@ -241,7 +245,7 @@ impl Relay<'_> {
             }
             if self.complete && self.chunked_out {
                 self.flush_ready();
-                respond::last_chunk(exchange, &mut self.out);
+                respond::last_chunk(exchange, self.tail());
             }
         }
         Ok(())
@@ -271,25 +275,34 @@ impl Relay<'_> {
         }
         self.at += count;
         if self.chunked_out {
+            let tail = if self.behind() { &mut self.late } else { &mut self.out };
             let data = self.raw.get(self.ready..self.at).unwrap_or_default();
-            write_chunk_head(&mut self.out, data.len());
-            self.out.extend_from_slice(data);
-            self.out.extend_from_slice(b"\r\n");
+            write_chunk_head(tail, data.len());
+            tail.extend_from_slice(data);
+            tail.extend_from_slice(b"\r\n");
             self.ready = self.at;
         }
     }
 
     /// Moves ready bytes behind what is framed, so that their place in `raw` is free.
     fn flush_ready(&mut self) {
-        let data = self.raw.get(self.ready..self.at).unwrap_or_default();
-        self.out.extend_from_slice(data);
+        let tail = if self.behind() { &mut self.late } else { &mut self.out };
+        tail.extend_from_slice(self.raw.get(self.ready..self.at).unwrap_or_default());
         self.ready = self.at;
     }
 
+    /// Whether the temporary file, or what goes after it, has to reach the client before anything new.
+    fn behind(&self) -> bool {
+        !self.late.is_empty() || self.spill.as_ref().is_some_and(|spill| self.spill_at < spill.len)
+    }
+
+    /// Where framed bytes go so that they stay in order.
+    fn tail(&mut self) -> &mut Vec<u8> {
+        if self.behind() { &mut self.late } else { &mut self.out }
+    }
+
     fn is_drained(&self) -> bool {
-        self.out_at == self.out.len()
-            && self.ready == self.at
-            && self.spill.as_ref().is_none_or(|spill| self.spill_at == spill.len)
+        self.out_at == self.out.len() && self.ready == self.at && !self.behind()
     }
 
     /// Writes to the client. True when something moved.
@@ -299,10 +312,15 @@ impl Relay<'_> {
             return Ok(false);
         }
         let mut moved = false;
+        if self.at - self.ready <= JOIN && self.out_at < self.out.len() && !self.behind() {
+            // A short copy costs less than a vectored write.
+            self.flush_ready();
+        }
         self.resume = None;
         loop {
             let out = self.out.get(self.out_at..).unwrap_or_default();
-            let data = self.raw.get(self.ready..self.at).unwrap_or_default();
+            let ready = if self.behind() { self.at } else { self.ready };
+            let data = self.raw.get(ready..self.at).unwrap_or_default();
             if out.is_empty() && data.is_empty() {
                 self.out.clear();
                 self.out_at = 0;
@@ -353,7 +371,8 @@ impl Relay<'_> {
             spill.file.set_len(0)?;
             spill.len = 0;
             self.spill_at = 0;
-            return Ok(false);
+            std::mem::swap(&mut self.out, &mut self.late);
+            return Ok(!self.out.is_empty());
         }
         self.out.resize(want, 0);
         spill.file.read_exact_at(&mut self.out, self.spill_at)?;
@@ -383,7 +402,7 @@ impl Relay<'_> {
     /// Makes spare capacity in `raw`. False when the client has to take something first.
     fn make_room(&mut self, exchange: &Exchange<'_>) -> Result<bool, Stop> {
         let waiting = self.out.len() - self.out_at + (self.at - self.ready);
-        if waiting == 0 {
+        if waiting == 0 && !self.behind() {
             self.raw.drain(..self.at);
             self.at = 0;
             self.ready = 0;
@@ -399,7 +418,7 @@ impl Relay<'_> {
         if !self.buffered {
             return Ok(false);
         }
-        let spilling = self.spill.as_ref().is_some_and(|spill| spill.len > self.spill_at);
+        let spilling = self.behind();
         if !spilling && self.raw.len() < self.raw.capacity() && self.out.len() < LARGE {
             return Ok(true);
         }
@@ -424,7 +443,7 @@ impl Relay<'_> {
         let limit = self.proxy.max_temp_file_size;
         let held = self.spill.as_ref().map_or(0, |spill| spill.len);
         let data = self.raw.get(self.ready..self.at).unwrap_or_default();
-        if held + (data.len() + self.out.len()) as u64 > limit {
+        if held + (data.len() + self.out.len() + self.late.len()) as u64 > limit {
             return Ok(false);
         }
         if self.spill.is_none() {
@@ -435,8 +454,14 @@ impl Relay<'_> {
             );
             self.spill = Some(spill);
         }
+        let behind = self.behind();
         let Some(spill) = &mut self.spill else { return Ok(false) };
-        if self.chunked_out {
+        if behind {
+            spill.append(&self.late).map_err(Stop::File)?;
+            spill.append(data).map_err(Stop::File)?;
+            self.late.clear();
+            self.ready = self.at;
+        } else if self.chunked_out {
             // Framed bytes are the tail of the body: all but the part being written moves to the file.
             let keep = self.out_at + (self.out.len() - self.out_at).min(SMALL);
             if spill.len == self.spill_at && keep == self.out.len() {

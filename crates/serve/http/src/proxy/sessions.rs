@@ -78,7 +78,14 @@ impl Sessions {
     }
 
     /// A session was used with a server. One that is not known is made if `create`.
-    pub(super) fn learn(&self, id: &[u8], server: &Arc<[u8]>, create: bool, now: Millis, timeout: Millis) -> Learnt {
+    pub(super) fn learn(
+        &self,
+        id: &[u8],
+        server: &Arc<[u8]>,
+        create: bool,
+        now: Millis,
+        timeout: Millis,
+    ) -> Learnt {
         let key = key(id);
         let mut part = self.part(&key);
         part.sweep(now, timeout);

@@ -68,13 +68,17 @@ impl Sticky {
         let (lookup, kind) = match upstream.sticky.clone()? {
             weir_model::Sticky::Cookie { name, expires, domain, path, httponly, secure, samesite } => {
                 let variable = Template(vec![Part::Variable(Variable::Cookie(name.clone()))]);
-                (vec![variable], Kind::Cookie(Cookie { name, expires, domain, path, httponly, secure, samesite }))
+                (
+                    vec![variable],
+                    Kind::Cookie(Cookie { name, expires, domain, path, httponly, secure, samesite }),
+                )
             }
             weir_model::Sticky::Route { lookup } => (lookup, Kind::Route),
             weir_model::Sticky::Learn { create, lookup, zone, size, timeout, header } => {
                 let known = previous.iter().flatten().filter_map(Self::sessions);
-                let same =
-                    |known: &&Arc<Sessions>| known.upstream == upstream.name && known.zone == zone && known.size == size;
+                let same = |known: &&Arc<Sessions>| {
+                    known.upstream == upstream.name && known.zone == zone && known.size == size
+                };
                 let sessions = known
                     .clone()
                     .find(same)
@@ -119,7 +123,14 @@ impl Sticky {
     }
 
     /// `learn`: the peer answered.
-    pub(super) fn learn(&self, exchange: &mut Exchange<'_>, wish: &[u8], peer: usize, lesson: Lesson, now: Millis) {
+    pub(super) fn learn(
+        &self,
+        exchange: &mut Exchange<'_>,
+        wish: &[u8],
+        peer: usize,
+        lesson: Lesson,
+        now: Millis,
+    ) {
         let (Kind::Learn(learn), Some(server)) = (&self.kind, self.servers.get(peer)) else { return };
         if learn.header != (lesson == Lesson::Header) {
             return;
@@ -329,7 +340,9 @@ mod tests {
 
     #[test]
     fn same_site_is_one_of_three() {
-        for (value, expected) in [(&b""[..], &b""[..]), (b"Lax", b"Lax"), (b"none", b"none"), (b"odd", b"strict")] {
+        for (value, expected) in
+            [(&b""[..], &b""[..]), (b"Lax", b"Lax"), (b"none", b"none"), (b"odd", b"strict")]
+        {
             assert_eq!(same_site(value), expected);
         }
     }
