@@ -18,7 +18,7 @@ const NOBODY: &str = "nobody";
 
 /// Loads the configuration of the command line. Errors and warnings were told.
 pub(crate) fn load(options: &Options, journal: &Journal) -> Option<Loaded> {
-    match weir_config::load(options, &Machine) {
+    match weir_config::load(options, &Machine::Serving) {
         Ok(loaded) => {
             for warning in &loaded.warnings {
                 journal.say(Level::Warn, warning.nginx_line(&loaded.tree.files));
@@ -54,36 +54,33 @@ pub(crate) fn identity(process: &Process, journal: &Journal) -> Option<Identity>
 
 fn account(process: &Process, journal: &Journal) -> Option<Account> {
     let name = process.user.as_ref().map_or(NOBODY, |user| user.name.as_str());
-    let user = match weir_net::lookup_user(name) {
-        Ok(Some(user)) => user,
-        Ok(None) => {
-            journal.emerg(format_args!("getpwnam(\"{name}\") failed"));
-            return None;
-        }
-        Err(error) => {
-            journal.emerg(format_args!("getpwnam(\"{name}\") failed {}", Errno(&error)));
-            return None;
-        }
-    };
-    // Without a group nginx takes the one that is called like the user; the default account has its own.
-    let gid = match &process.user {
-        None => user.gid,
-        Some(named) => {
-            let group = named.group.as_deref().unwrap_or(name);
-            match weir_net::lookup_group(group) {
-                Ok(Some(gid)) => gid,
-                Ok(None) => {
-                    journal.emerg(format_args!("getgrnam(\"{group}\") failed"));
-                    return None;
-                }
-                Err(error) => {
-                    journal.emerg(format_args!("getgrnam(\"{group}\") failed {}", Errno(&error)));
-                    return None;
-                }
-            }
-        }
-    };
-    Some(Account { name: user.name, uid: user.uid, gid })
+    let found = known_user(name).and_then(|user| {
+        // Without a group nginx takes the one that is called like the user; the default account has its own.
+        let gid = match &process.user {
+            None => user.gid,
+            Some(named) => known_group(named.group.as_deref().unwrap_or(name))?,
+        };
+        Ok(Account { name: user.name, uid: user.uid, gid })
+    });
+    found.map_err(|text| journal.emerg(text)).ok()
+}
+
+/// A user of this machine; the error is nginx's text.
+pub(crate) fn known_user(name: &str) -> Result<weir_net::User, String> {
+    match weir_net::lookup_user(name) {
+        Ok(Some(user)) => Ok(user),
+        Ok(None) => Err(format!("getpwnam(\"{name}\") failed")),
+        Err(error) => Err(format!("getpwnam(\"{name}\") failed {}", Errno(&error))),
+    }
+}
+
+/// The number of a group of this machine; the error is nginx's text.
+pub(crate) fn known_group(name: &str) -> Result<u32, String> {
+    match weir_net::lookup_group(name) {
+        Ok(Some(gid)) => Ok(gid),
+        Ok(None) => Err(format!("getgrnam(\"{name}\") failed")),
+        Err(error) => Err(format!("getgrnam(\"{name}\") failed {}", Errno(&error))),
+    }
 }
 
 /// Makes the folders for temporary files, owned by whom the worker runs as. Errors were told.

@@ -7,8 +7,16 @@ use std::path::Path;
 use weir_config::Environment;
 use weir_syntax::Source;
 
+use crate::load;
+
 /// This host.
-pub(crate) struct Machine;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Machine {
+    /// It is going to serve: the users that are named have to exist.
+    Serving,
+    /// A file is looked at here and may serve elsewhere.
+    Looking,
+}
 
 impl Source for Machine {
     fn read(&self, path: &str) -> io::Result<Vec<u8>> {
@@ -42,6 +50,14 @@ impl Environment for Machine {
 
     fn effective_uid(&self) -> u32 {
         rustix::process::geteuid().as_raw()
+    }
+
+    fn account(&self, user: &str, group: &str) -> Result<(), String> {
+        if *self == Machine::Looking {
+            return Ok(());
+        }
+        load::known_user(user)?;
+        load::known_group(group).map(drop)
     }
 }
 
@@ -164,10 +180,10 @@ mod tests {
             std::fs::write(dir.path().join(name), "").expect("write");
         }
         assert_eq!(
-            Machine.glob(&format!("{base}/*.conf")),
+            Machine::Looking.glob(&format!("{base}/*.conf")),
             [format!("{base}/a.conf"), format!("{base}/b.conf")]
         );
-        assert_eq!(Machine.glob(&format!("{base}/*/x.*")), [format!("{base}/sites/x.conf")]);
-        assert!(Machine.glob(&format!("{base}/none/*.conf")).is_empty());
+        assert_eq!(Machine::Looking.glob(&format!("{base}/*/x.*")), [format!("{base}/sites/x.conf")]);
+        assert!(Machine::Looking.glob(&format!("{base}/none/*.conf")).is_empty());
     }
 }

@@ -61,12 +61,13 @@ fn show_version(arguments: &Arguments) {
              -q            : suppress non-error messages during configuration testing\n  \
              -s signal     : send signal to a master process: stop, quit, reopen, reload\n  \
              -p prefix     : set prefix path (default: {prefix})\n  \
-             -e filename   : set error log file (default: stderr)\n  \
+             -e filename   : set error log file (default: {log}/error.log)\n  \
              -c filename   : set configuration file (default: {conf})\n  \
              -g directives : set global directives out of configuration file\n\n\
              Weir's own commands: weir --help\n\n",
             prefix = place::PREFIX,
             conf = place::CONF,
+            log = place::log_folder(),
         );
     }
     if arguments.configure {

@@ -49,8 +49,12 @@ impl Invocation {
     pub(crate) fn of_file(file: &str) -> std::io::Result<Invocation> {
         let path = std::fs::canonicalize(file)?;
         let folder = path.parent().unwrap_or(Path::new("/")).display();
-        let options =
-            Options { prefix: format!("{folder}/"), conf_path: path.display().to_string(), ..system() };
+        let options = Options {
+            prefix: format!("{folder}/"),
+            conf_path: path.display().to_string(),
+            default_error_log: "stderr".to_owned(),
+            ..system()
+        };
         Ok(Invocation { options, first_log: None, foreground: true })
     }
 }
@@ -63,7 +67,7 @@ fn below(prefix: &str) -> Options {
 
 /// Defaults on a machine whose operator said nothing.
 fn system() -> Options {
-    let state = state_folder();
+    let (state, logs) = (state_folder(), log_folder());
     let pid = if weir_net::is_root() { "/run/weir.pid".to_owned() } else { format!("{state}/weir.pid") };
     Options {
         prefix: PREFIX.to_owned(),
@@ -71,15 +75,15 @@ fn system() -> Options {
         error_log: None,
         globals: None,
         default_pid: pid,
-        default_error_log: "stderr".to_owned(),
-        default_access_log: format!("{state}/access.log"),
+        default_error_log: format!("{logs}/error.log"),
+        default_access_log: format!("{logs}/access.log"),
         default_root: "html".to_owned(),
         default_client_body_temp: format!("{state}/body"),
         default_proxy_temp: format!("{state}/proxy"),
     }
 }
 
-/// The folder for what the server writes when no path was given: logs, temporary files.
+/// The folder for temporary files when no path was given, and without root for all that is written.
 pub(crate) fn state_folder() -> String {
     if weir_net::is_root() {
         return "/var/lib/weir".to_owned();
@@ -92,11 +96,17 @@ pub(crate) fn state_folder() -> String {
     }
 }
 
+/// The folder for logs when no path was given.
+pub(crate) fn log_folder() -> String {
+    if weir_net::is_root() { "/var/log/weir".to_owned() } else { state_folder() }
+}
+
 /// Makes the folder of a path that is a default; a folder that the operator named has to exist.
 pub(crate) fn make_state_folder(path: &str) {
-    let state = state_folder();
-    if path.starts_with(&state) {
-        // What fails here is reported when the file in it is opened.
-        let _ = std::fs::create_dir_all(&state);
+    for folder in [state_folder(), log_folder()] {
+        if path.strip_prefix(&folder).is_some_and(|rest| rest.starts_with('/')) {
+            // What fails here is reported when the file in it is opened.
+            let _ = std::fs::create_dir_all(&folder);
+        }
     }
 }

@@ -2,11 +2,13 @@
 
 use std::process::ExitCode;
 
+use crate::machine::Machine;
+
 /// Checks each file by itself.
 pub(super) fn run(files: &[String]) -> ExitCode {
     let mut wrong = 0;
     for file in files.iter().map(|file| super::in_folder(file)) {
-        match super::load(&file, super::Show::All) {
+        match super::load(&file, super::Show::All, Machine::Looking) {
             Some(loaded) => {
                 let others = loaded.tree.files.len() - 1;
                 let included = match others {

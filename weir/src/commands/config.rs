@@ -5,12 +5,14 @@ use std::process::ExitCode;
 
 use weir_model::{Config, ServerName};
 
+use crate::machine::Machine;
+
 /// Shows each file's compiled form.
 pub(super) fn run(files: &[String], json: bool) -> ExitCode {
     let mut code = ExitCode::SUCCESS;
     let mut out = std::io::stdout().lock();
     for file in files.iter().map(|file| super::in_folder(file)) {
-        let Some(loaded) = super::load(&file, super::Show::All) else {
+        let Some(loaded) = super::load(&file, super::Show::All, Machine::Looking) else {
             code = ExitCode::FAILURE;
             continue;
         };

@@ -103,7 +103,7 @@ fn serve(files: &[String]) -> ExitCode {
     match Invocation::of_file(file) {
         Ok(invocation) => {
             // What is wrong is shown as `weir check` does, not in one line; warnings are told at the start.
-            if load(file, Show::Errors).is_none() {
+            if load(file, Show::Errors, Machine::Serving).is_none() {
                 return ExitCode::FAILURE;
             }
             keeper::run(invocation)
@@ -123,7 +123,7 @@ enum Show {
 }
 
 /// Loads a file; what is wrong was shown with its lines.
-fn load(file: &str, show: Show) -> Option<Loaded> {
+fn load(file: &str, show: Show, machine: Machine) -> Option<Loaded> {
     let invocation = match Invocation::of_file(file) {
         Ok(invocation) => invocation,
         Err(error) => {
@@ -138,7 +138,7 @@ fn load(file: &str, show: Show) -> Option<Loaded> {
         return None;
     }
     let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    match weir_config::load(&invocation.options, &Machine) {
+    match weir_config::load(&invocation.options, &machine) {
         Ok(loaded) => {
             for warning in loaded.warnings.iter().filter(|_| show == Show::All) {
                 eprintln!("{}", warning.render(&loaded.tree.files, color));

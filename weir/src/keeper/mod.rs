@@ -227,12 +227,24 @@ impl Keeper {
     fn reopen(&mut self) {
         self.journal.notice("reopening logs");
         self.serving.logs.reopen(&self.journal);
-        self.journal.switch(self.serving.logs.error_log(&self.serving.config));
+        self.switch_log();
         let (logs, files) = self.serving.logs.files();
         for worker in &self.workers {
             if worker.send(&Order::Reopen { logs: logs.clone() }, &files).is_err() {
                 worker.signal(Signal::Kill);
             }
+        }
+    }
+
+    /// Writes to the log of what serves; in the background what a library prints goes there too, so that a
+    /// rotated file is let go.
+    fn switch_log(&mut self) {
+        self.journal.switch(self.serving.logs.error_log(&self.serving.config));
+        if self.daemon
+            && let Some(file) = self.serving.logs.main_file(&self.serving.config)
+        {
+            // Should it fail, the old file stays in use: no reason not to serve.
+            let _ = weir_net::redirect_stderr(file.as_fd());
         }
     }
 

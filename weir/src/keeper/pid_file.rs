@@ -1,6 +1,8 @@
 //! The file that tells scripts which process to signal.
 
 use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 
 use weir_log::Errno;
 
@@ -13,7 +15,9 @@ pub(crate) fn old(path: &str) -> String {
 
 /// Writes this process' id. Errors were told.
 pub(crate) fn write(path: &str, journal: &Journal) -> Option<()> {
-    match fs::write(path, format!("{}\n", std::process::id())) {
+    // The mode is said, because in the background there is no umask, and this file names what root signals.
+    let open = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(path);
+    match open.and_then(|mut file| writeln!(file, "{}", std::process::id())) {
         Ok(()) => Some(()),
         Err(error) => {
             journal.emerg(format_args!("open() \"{path}\" failed {}", Errno(&error)));

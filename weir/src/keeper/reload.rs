@@ -42,8 +42,8 @@ impl Keeper {
             },
         }
         self.serving.sockets.remove_files(&next.sockets, &self.journal);
-        self.journal.switch(next.logs.error_log(&next.config));
         self.serving = next;
+        self.switch_log();
     }
 
     fn prepare(&self) -> Option<Serving> {

@@ -3,14 +3,13 @@
 // Each test file uses a part of this.
 #![allow(dead_code, unreachable_pub)]
 
-use std::collections::HashSet;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use weir_net::{Signal, send_signal};
@@ -31,13 +30,18 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 /// A port that nobody listens on, and that no other test gets.
+///
+/// It is below those that the kernel gives to outgoing connections, which could take it before it is bound, and tests
+/// that run at once, each in a process of its own, begin at different places.
 pub fn free_port() -> u16 {
-    static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 22_000;
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let begin = std::process::id().wrapping_mul(61);
     loop {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = listener.local_addr().expect("bound").port();
-        let mut given = GIVEN.lock().expect("no test panics in here");
-        if given.get_or_insert_default().insert(port) {
+        let port = FIRST + begin.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)) % COUNT;
+        let port = u16::try_from(port).expect("all of them are ports");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
     }

@@ -159,6 +159,8 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         if shared.stopped.load(Ordering::SeqCst) {
             return;
         }
+        // Answers go out piece by piece.
+        let _ = stream.set_nodelay(true);
         let connection = shared.accepted.fetch_add(1, Ordering::SeqCst);
         if let Ok(copy) = stream.try_clone() {
             shared.streams.lock().expect("no thread panics in here").push(copy);

@@ -38,6 +38,8 @@ pub struct Group {
     backups: List,
     /// Primaries on the ring of the consistent hash; empty for the other methods.
     ring: Ring,
+    /// Peers that are neither down nor draining.
+    able: u32,
 }
 
 /// Peers that stand for selection together: the primaries or the backups.
@@ -95,7 +97,9 @@ impl Group {
             Method::Hash { consistent: true } => Ring::new(&peers[..split]),
             _ => Ring::default(),
         };
+        let able = peers.iter().filter(|peer| !peer.spec.down && !peer.spec.drain).count();
         Group {
+            able: u32::try_from(able).unwrap_or(u32::MAX),
             name,
             method,
             primaries: List::new(&peers, 0..split),
@@ -128,8 +132,7 @@ impl Group {
     /// How many peers one request may try: those that are neither `down` nor draining, at least 1. After an attempt
     /// at a single peer none is left.
     pub fn tries(&self) -> u32 {
-        let able = self.peers.iter().filter(|p| !p.spec.down && !p.spec.drain);
-        u32::try_from(able.count()).unwrap_or(u32::MAX).max(1)
+        self.able.max(1)
     }
 
     pub(crate) fn list(&self, backup: bool) -> &List {

@@ -49,7 +49,6 @@ const MEDIA: &str =
 const USERID: &str = "set the cookie with add_header and $request_id";
 const CHARSET: &str = "texts are not converted; charset names the one that they have";
 const EARLY_HINTS: &str = "interim answers of peers are not passed on; take it out";
-const POST_ACTION: &str = "use mirror for a copy of the request, or the access log";
 const TUNNEL_LATER: &str = "the CONNECT method is not served";
 const STREAM_LATER: &str = "TCP and UDP come with a later version; keep the stream block on nginx until then";
 const MAIL_NEVER: &str = "mail is not proxied; keep it on nginx";
@@ -265,10 +264,6 @@ table! {
     "ngx_http_slice_filter_module", HSL, MEDIA => [
         "slice",
     ];
-    "ngx_http_ssi_filter_module", HSL, BODY => [
-        "ssi_silent_errors", "ssi_ignore_recycled_buffers", "ssi_min_file_chunk",
-        "ssi_value_length", "ssi_types", "ssi_last_modified",
-    ];
     "ngx_http_ssl_module", HTTP_SERVER, TLS => [
         "ssl_certificate", "ssl_certificate_key", "ssl_certificate_cache", "ssl_ech_file",
         "ssl_password_file", "ssl_certificate_compression", "ssl_dhparam", "ssl_ecdh_curve",
@@ -340,9 +335,6 @@ table! {
     ];
     "ngx_http_core_module", HSL, EARLY_HINTS => [
         "early_hints",
-    ];
-    "ngx_http_core_module", HSLI, POST_ACTION => [
-        "post_action",
     ];
     "ngx_http_v2_module", HTTP, HTTP2 => [
         "http2_recv_buffer_size",

@@ -153,14 +153,6 @@ pub(crate) const DIRECTIVES: &[Directive] = &[
         FILES,
     ),
     plain(
-        "open_log_file_cache",
-        "ngx_http_log_module",
-        HSL,
-        Arity::Between(1, 4),
-        "A cache of open logs.",
-        FILES,
-    ),
-    plain(
         "gzip_buffers",
         "ngx_http_gzip_filter_module",
         HSL,

@@ -11,6 +11,11 @@ pub trait Environment: weir_syntax::Source {
     fn hostname(&self) -> String;
     /// The effective user id; without root the default port is 8000.
     fn effective_uid(&self) -> u32;
+    /// Whether the worker can become this user and group; the error is nginx's text. Asked when the effective
+    /// user is root. Where nothing is going to be served nobody needs to exist.
+    fn account(&self, _user: &str, _group: &str) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// Paths and texts of the command line.

@@ -158,12 +158,6 @@ impl<'e> Scope<'e> {
         }
     }
 
-    /// The user's variable that a directive such as `auth_request_set` fills: index into
-    /// `Http::variables`. The word is `$name`.
-    pub(crate) fn define(&mut self, word: &Word) -> Result<u32, Problem> {
-        self.variables.define(word, weir_model::VariableSource::Set)
-    }
-
     /// Checks a regular expression and makes variables of its named groups.
     pub(crate) fn regex(&mut self, source: &str, caseless: bool, span: Span) -> Result<Regex, Problem> {
         let pattern =

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use support::{error, http, warnings};
 use weir_model::location::{
-    AccessRule, ErrorPage, Expires, Fallback, LimitConn, LimitReq, Network, Overwrite,
+    AccessRule, ErrorPage, Expires, Fallback, LimitConn, LimitReq, LogFileCache, Network, Overwrite,
 };
 use weir_model::log::AccessTarget;
 use weir_model::proxy::{CookiePattern, Redirects};
@@ -344,4 +344,15 @@ fn what_is_not_there_yet_is_taken_only_where_it_says_off() {
         r#""fastcgi_pass" directive is not supported by this version of Weir"#,
     );
     refused("include a b;", r#"invalid number of arguments in "include" directive"#);
+}
+
+#[test]
+fn logs_with_variables_may_be_kept_open() {
+    let found = location("open_log_file_cache max=9 inactive=1m min_uses=2;").log_file_cache;
+    let expected = LogFileCache { max: 9, inactive: Millis(60_000), valid: Millis(60_000), min_uses: 2 };
+    assert_eq!(found, Some(expected));
+    assert_eq!(location("open_log_file_cache off;").log_file_cache, None);
+    refused("open_log_file_cache valid=1s;", r#""open_log_file_cache" must have "max" parameter"#);
+    refused("open_log_file_cache max=none;", r#"invalid "open_log_file_cache" parameter "max=none""#);
+    refused("open_log_file_cache max=1 size=2;", r#"invalid "open_log_file_cache" parameter "size=2""#);
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccessLog, ErrorLog, Millis, Proxy, ProxyPass, Regex, Rewrite, Template};
+use crate::{AccessLog, ErrorLog, Millis, Proxy, ProxyPass, Regex, Rewrite, Template, Variable};
 
 /// Index into [`crate::Http::locations`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -82,6 +82,8 @@ pub struct Settings {
     pub error_pages: Vec<ErrorPage>,
     pub recursive_error_pages: bool,
     pub access_log: Vec<AccessLog>,
+    /// `open_log_file_cache`; absent: logs whose path has variables are opened for each line.
+    pub log_file_cache: Option<LogFileCache>,
     pub error_log: Vec<ErrorLog>,
     pub log_not_found: bool,
     pub log_subrequest: bool,
@@ -89,6 +91,21 @@ pub struct Settings {
     pub uninitialized_variable_warn: bool,
     pub mirror: Vec<String>,
     pub mirror_request_body: bool,
+    /// A URI that is served, unseen by the client, once a request is answered.
+    pub post_action: Option<String>,
+}
+
+/// `open_log_file_cache`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogFileCache {
+    /// Logs that are kept open at most.
+    pub max: u64,
+    /// A log that was not used for so long is closed.
+    pub inactive: Millis,
+    /// How long the path of an open log is trusted to name it still.
+    pub valid: Millis,
+    /// Uses until a log is kept open.
+    pub min_uses: u64,
 }
 
 /// Files and their types.
@@ -197,6 +214,7 @@ pub struct Response {
     pub msie_padding: bool,
     pub chunked_transfer_encoding: bool,
     pub gzip: Gzip,
+    pub ssi: Ssi,
     pub charset: Option<Template>,
 }
 
@@ -232,6 +250,19 @@ pub struct Gzip {
     pub disable_msie6: bool,
 }
 
+/// `ssi` and its settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ssi {
+    pub on: bool,
+    /// Lower case; `*` stands for all.
+    pub types: Vec<String>,
+    pub silent_errors: bool,
+    /// Whether Last-Modified and a weak ETag of the page itself stay.
+    pub last_modified: bool,
+    /// Bytes of the longest value of a parameter.
+    pub value_length: u64,
+}
+
 /// Who may ask.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Access {
@@ -242,8 +273,8 @@ pub struct Access {
     pub auth_basic: Option<Template>,
     pub auth_basic_user_file: Option<Template>,
     pub auth_request: Option<String>,
-    /// Index into [`crate::Http::variables`] and the value.
-    pub auth_request_set: Vec<(u32, Template)>,
+    /// A variable that can be set, and the value.
+    pub auth_request_set: Vec<(Variable, Template)>,
     pub auth_delay: Millis,
     pub limit_req: Vec<LimitReq>,
     pub limit_req_status: u16,
@@ -360,6 +391,7 @@ impl Default for Settings {
             error_pages: Vec::new(),
             recursive_error_pages: false,
             access_log: Vec::new(),
+            log_file_cache: None,
             error_log: Vec::new(),
             log_not_found: true,
             log_subrequest: false,
@@ -367,6 +399,7 @@ impl Default for Settings {
             uninitialized_variable_warn: true,
             mirror: Vec::new(),
             mirror_request_body: true,
+            post_action: None,
         }
     }
 }
@@ -432,7 +465,20 @@ impl Default for Response {
             msie_padding: true,
             chunked_transfer_encoding: true,
             gzip: Gzip::default(),
+            ssi: Ssi::default(),
             charset: None,
+        }
+    }
+}
+
+impl Default for Ssi {
+    fn default() -> Self {
+        Self {
+            on: false,
+            types: vec!["text/html".to_owned()],
+            silent_errors: false,
+            last_modified: false,
+            value_length: 255,
         }
     }
 }

@@ -65,6 +65,17 @@ impl Answer {
         fields.retain(|field| !field.name.of(bytes).eq_ignore_ascii_case(name.as_bytes()));
     }
 
+    /// Marks the entity tag as one of equivalent, not of equal bodies (RFC 9110, section 8.8.1). One that is not
+    /// in quotes goes.
+    pub fn weaken_etag(&mut self) {
+        let tag = self.fields().find(|(name, _)| name.eq_ignore_ascii_case(b"etag"));
+        let Some(tag) = tag.map(|(_, tag)| tag.to_vec()).filter(|tag| !tag.starts_with(b"W/")) else { return };
+        self.remove("etag");
+        if tag.starts_with(b"\"") {
+            self.push(b"ETag", &[b"W/", tag.as_slice()].concat());
+        }
+    }
+
     /// Whether a header without a slot is there.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {

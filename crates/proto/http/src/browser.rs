@@ -7,7 +7,9 @@ use memchr::memmem::find;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Browser {
     /// Internet Explorer; `old` is version 4, 5, or 6 without its security update SV1.
-    Msie { old: bool },
+    Msie {
+        old: bool,
+    },
     /// Safari on macOS and alike; browsers that only name it for compatibility are others.
     Safari,
     Other,

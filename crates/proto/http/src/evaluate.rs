@@ -271,7 +271,17 @@ impl Request {
             B::Args | B::QueryString => return some(&self.args, out),
             B::Uri | B::DocumentUri => out.extend_from_slice(&self.uri),
             B::Request => out.extend_from_slice(self.text(self.head.request_line)),
-            B::RequestUri => out.extend_from_slice(self.text(self.head.target)),
+            B::RequestUri => match &self.head.absolute {
+                None => out.extend_from_slice(self.text(self.head.target)),
+                // Scheme and host are no part of it.
+                Some(absolute) => {
+                    let path = self.text(absolute.path);
+                    if !path.starts_with(b"/") {
+                        out.push(b'/');
+                    }
+                    out.extend_from_slice(path);
+                }
+            },
             B::RequestMethod => out.extend_from_slice(self.text_method()),
             B::ServerProtocol => out.extend_from_slice(match self.head.version {
                 Version::Http10 => b"HTTP/1.0",
@@ -316,7 +326,14 @@ impl Request {
             B::LimitRate => return self.limit_rate_value(scope, out),
             B::LimitReqStatus => return some(self.limit_req_status.as_bytes(), out),
             B::LimitConnStatus => return some(self.limit_conn_status.as_bytes(), out),
-            B::GzipRatio | B::UpstreamCacheStatus => return false,
+            B::GzipRatio => match self.gzip_ratio {
+                Some((taken, made)) if made > 0 => {
+                    let hundredths = (taken.saturating_mul(1000) / made).saturating_add(5) / 10;
+                    out.extend_from_slice(format!("{}.{:02}", hundredths / 100, hundredths % 100).as_bytes());
+                }
+                _ => return false,
+            },
+            B::UpstreamCacheStatus => return false,
             B::Msec => {
                 let now = world.unix_ms();
                 seconds(now, out);

@@ -15,6 +15,7 @@ pub mod retry;
 pub mod rewrite;
 pub mod route;
 pub mod site;
+pub mod ssi;
 pub mod wire;
 
 pub use answer::Answer;

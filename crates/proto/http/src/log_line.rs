@@ -38,7 +38,7 @@ impl Request {
 
 fn needs_escape(byte: u8, escape: Escape) -> bool {
     match escape {
-        Escape::Default => byte == b'"' || byte == b'\\' || byte < 0x20 || byte > 0x7e,
+        Escape::Default => byte == b'"' || byte == b'\\' || !(0x20..=0x7e).contains(&byte),
         Escape::Json => byte == b'"' || byte == b'\\' || byte < 0x20,
         Escape::None => false,
     }

@@ -3,12 +3,17 @@
 
 fn same_name(header: &[u8], variable: &str) -> bool {
     header.len() == variable.len()
-        && header.iter().zip(variable.bytes()).all(|(&left, right)| {
-            left.to_ascii_lowercase() == right || (left == b'-' && right == b'_')
-        })
+        && header
+            .iter()
+            .zip(variable.bytes())
+            .all(|(&left, right)| left.to_ascii_lowercase() == right || (left == b'-' && right == b'_'))
 }
 
-pub(crate) fn join<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>, name: &str, out: &mut Vec<u8>) -> bool {
+pub(crate) fn join<'a>(
+    fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    name: &str,
+    out: &mut Vec<u8>,
+) -> bool {
     join_with(fields, name, b", ", out)
 }
 

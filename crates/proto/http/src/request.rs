@@ -159,6 +159,8 @@ pub struct Request {
     /// Bytes written to the client for this request.
     pub sent: u64,
     pub body_sent: u64,
+    /// Bytes into and out of the compressor of the answer.
+    pub gzip_ratio: Option<(u64, u64)>,
     pub complete: bool,
     pub log_condition_ok: bool,
 }
@@ -214,6 +216,7 @@ impl Request {
             answer: Answer::default(),
             sent: 0,
             body_sent: 0,
+            gzip_ratio: None,
             complete: false,
             log_condition_ok: true,
         }
@@ -262,6 +265,7 @@ impl Request {
             answer,
             sent,
             body_sent,
+            gzip_ratio,
             complete,
             log_condition_ok,
         } = self;
@@ -307,6 +311,7 @@ impl Request {
         answer.clear();
         *sent = 0;
         *body_sent = 0;
+        *gzip_ratio = None;
         *complete = false;
         *log_condition_ok = true;
     }

@@ -125,7 +125,7 @@ impl Children {
                 LocationKind::Named(_) | LocationKind::Nameless(_) | LocationKind::Server => {}
             }
         }
-        children.prefixes.sort_by(|(left, _), (right, _)| right.len().cmp(&left.len()));
+        children.prefixes.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
         if children.prefixes.len() > FEW {
             children.lengths = children.prefixes.iter().map(|(name, _)| name.len()).collect();
             children.lengths.dedup();

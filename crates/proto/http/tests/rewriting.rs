@@ -127,7 +127,8 @@ fn served(http: &str, server: &str, target: &str) -> Run {
         underscores_in_headers: false,
     };
     assert_eq!(request.head.advance(&request.bytes, &limits), Ok(Progress::Complete));
-    let flags = normalize(target.as_bytes(), true, &mut request.uri, &mut request.args).expect("a good target");
+    let flags =
+        normalize(target.as_bytes(), true, &mut request.uri, &mut request.args).expect("a good target");
     request.quoted = flags.quoted;
     request.location = site.http().servers[0].root;
     let world = Still::default();
@@ -175,7 +176,8 @@ fn a_variable_that_nothing_set_is_empty_and_said_once() {
 
 #[test]
 fn rewrite_log_tells_each_step() {
-    let program = "rewrite_log on; rewrite ^/no /x; rewrite ^/a(.*)$ /b$1?c=$1; rewrite ^/b http://h/ redirect;";
+    let program =
+        "rewrite_log on; rewrite ^/no /x; rewrite ^/a(.*)$ /b$1?c=$1; rewrite ^/b http://h/ redirect;";
     let run = served("", program, "/a/1?d=2");
     let lines: Vec<&str> = run.notes.iter().map(|(_, line)| line.as_str()).collect();
     assert_eq!(
@@ -211,8 +213,13 @@ fn headers_of_one_name_are_joined_and_maps_remember() {
 fn geo_finds_the_narrowest_network() {
     let http = "geo $arg_ip $g { default none; ranges; 10.0.0.0-10.255.255.255 wide; 10.1.0.0-10.1.0.255 narrow; } \
                 geo $n { default far; 192.0.2.0/24 near; 192.0.2.1 self; }";
-    for (address, value) in [("10.1.0.9", "narrow"), ("10.1.1.0", "wide"), ("10.0.0.1", "wide"), ("11.0.0.0", "none")] {
-        assert_eq!(served(http, "return 200 $g:$n;", &format!("/?ip={address}")).text(), format!("{value}:self"));
+    for (address, value) in
+        [("10.1.0.9", "narrow"), ("10.1.1.0", "wide"), ("10.0.0.1", "wide"), ("11.0.0.0", "none")]
+    {
+        assert_eq!(
+            served(http, "return 200 $g:$n;", &format!("/?ip={address}")).text(),
+            format!("{value}:self")
+        );
     }
 }
 

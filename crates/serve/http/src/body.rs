@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Seek, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
@@ -23,12 +23,32 @@ use crate::stream::Stream;
 pub(crate) enum Reader {
     None,
     Length { left: u64, at: usize },
-    Chunked { decoder: Box<Chunked>, at: usize, done: bool },
+    Chunked { body: Box<ChunkedBody>, at: usize, done: bool },
     /// Nobody wants the rest, and too much of it comes to wait for.
     Discarded,
     /// The body was read and is read again. `at` is the place in it, `used` the end of this request in the head's
     /// buffer.
     Replay { body: Rc<Gathered>, at: u64, used: usize },
+}
+
+/// A body whose length is not known before its end.
+#[derive(Debug, Default)]
+pub(crate) struct ChunkedBody {
+    decoder: Chunked,
+    read: u64,
+    /// What it may have at most, in bytes; 0 is no limit.
+    limit: u64,
+}
+
+impl ChunkedBody {
+    /// Refuses a body that is too large as soon as a chunk says so, before its data comes.
+    fn check(&self, fresh: usize) -> Result<(), BodyError> {
+        let (read, more) = (self.read, self.decoder.announced().saturating_add(fresh as u64));
+        if self.limit > 0 && more > self.limit.saturating_sub(read) {
+            return Err(BodyError::TooLarge { read, more });
+        }
+        Ok(())
+    }
 }
 
 /// Why a body cannot be read.
@@ -40,7 +60,7 @@ pub(crate) enum BodyError {
     /// Chunks that are none.
     Malformed(String),
     /// More than `client_max_body_size`.
-    TooLarge,
+    TooLarge { read: u64, more: u64 },
     /// A temporary file could not be written.
     File,
 }
@@ -51,7 +71,7 @@ impl BodyError {
         match self {
             Self::Gone | Self::Malformed(_) => 400,
             Self::Timeout => 408,
-            Self::TooLarge => 413,
+            Self::TooLarge { .. } => 413,
             Self::File => 500,
         }
     }
@@ -62,9 +82,16 @@ impl Reader {
     pub(crate) fn of(head: &RequestHead) -> Self {
         let at = head.len as usize;
         match head.content_length {
-            _ if head.chunked => Self::Chunked { decoder: Box::new(Chunked::new()), at, done: false },
+            _ if head.chunked => Self::Chunked { body: Box::default(), at, done: false },
             None | Some(0) => Self::None,
             Some(left) => Self::Length { left, at },
+        }
+    }
+
+    /// Lets a body without a known length have so many bytes; 0 is no limit.
+    pub(crate) fn limit(&mut self, bytes: u64) {
+        if let Self::Chunked { body, .. } = self {
+            body.limit = bytes;
         }
     }
 
@@ -139,9 +166,7 @@ impl Reader {
                 request.request_length += count as u64;
                 Poll::Ready(Ok(count))
             }
-            Self::Chunked { decoder, at, done } => {
-                poll_chunked(cx, stream, request, out, decoder, at, done)
-            }
+            Self::Chunked { body, at, done } => poll_chunked(cx, stream, request, out, body, at, done),
             Self::Replay { body, at, .. } => {
                 let count = body.read_at(*at, out).map_err(|_| BodyError::File)?;
                 *at += count as u64;
@@ -156,7 +181,7 @@ fn poll_chunked(
     stream: &mut Stream,
     request: &mut Request,
     out: &mut Vec<u8>,
-    decoder: &mut Chunked,
+    body: &mut ChunkedBody,
     at: &mut usize,
     done: &mut bool,
 ) -> Poll<Result<usize, BodyError>> {
@@ -179,7 +204,11 @@ fn poll_chunked(
             }
             continue;
         }
-        match decoder.advance(buffered).map_err(|error| BodyError::Malformed(error.to_string()))? {
+        let found = body.decoder.advance(buffered).map_err(|error| BodyError::Malformed(error.to_string()))?;
+        let fresh = if let Chunk::Data { len, .. } = found { len } else { 0 };
+        body.check(fresh)?;
+        body.read += fresh as u64;
+        match found {
             Chunk::Data { skip, len } => {
                 out.extend_from_slice(&buffered[skip..skip + len]);
                 *at += skip + len;
@@ -248,7 +277,7 @@ impl Spill {
         loop {
             let number = NUMBER.fetch_add(1, Relaxed) + 1;
             let path = std::path::Path::new(folder).join(format!("{:010}-{}", number, std::process::id()));
-            let opened = File::options().read(true).write(true).create_new(true).open(&path);
+            let opened = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path);
             match opened {
                 Ok(file) => return Ok(Self { file, path, len: 0, keep }),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -301,17 +330,11 @@ pub(crate) async fn gather(exchange: &mut Exchange<'_>) -> Result<Gathered, Body
     let room = usize::try_from(settings.body_buffer_size).unwrap_or(usize::MAX);
     let to_file = settings.body_in_file_only != BodyInFile::Off;
     let mut piece = Vec::new();
-    let mut total = 0_u64;
+    exchange.body.limit(settings.max_body_size);
     loop {
         let count = read_piece(exchange, settings.body_timeout.duration(), &mut piece).await?;
         if count == 0 {
             break;
-        }
-        total += count as u64;
-        if settings.max_body_size > 0 && total > settings.max_body_size {
-            exchange.log(Level::Error, format_args!("client intended to send too large chunked body: {total} bytes"));
-            exchange.body.discard_all();
-            return Err(BodyError::TooLarge);
         }
         if gathered.file.is_none() && !to_file && gathered.memory.len() + piece.len() <= room {
             gathered.memory.append(&mut piece);
@@ -345,7 +368,7 @@ pub(crate) async fn read_piece(
 }
 
 /// Logs why a body cannot be read and gives up what is left of it.
-fn unreadable(exchange: &mut Exchange<'_>, error: BodyError) -> BodyError {
+pub(crate) fn unreadable(exchange: &mut Exchange<'_>, error: BodyError) -> BodyError {
     match &error {
         BodyError::Gone => exchange.log(Level::Info, format_args!("client prematurely closed connection")),
         BodyError::Timeout => exchange.log(
@@ -355,7 +378,11 @@ fn unreadable(exchange: &mut Exchange<'_>, error: BodyError) -> BodyError {
         BodyError::Malformed(why) => {
             exchange.log(Level::Info, format_args!("client sent invalid chunked body: {why}"));
         }
-        BodyError::TooLarge | BodyError::File => {}
+        BodyError::TooLarge { read, more } => exchange.log(
+            Level::Error,
+            format_args!("client intended to send too large chunked body: {read}+{more} bytes"),
+        ),
+        BodyError::File => {}
     }
     exchange.keep = false;
     exchange.body.discard_all();

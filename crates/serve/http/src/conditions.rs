@@ -58,7 +58,12 @@ pub(crate) enum Verdict {
 /// Holds the conditions of a request against the validators in its answer, and turns the answer into 304 when
 /// the client has what it would get. To be called before the filters run.
 pub(crate) fn check(exchange: &mut Exchange<'_>) -> Verdict {
-    if exchange.is_sub || exchange.request.answer.status != 200 || exchange.request.error_status != 0 {
+    // `error_page 404 =200 /page` makes an answer like any other.
+    let status = match exchange.request.error_status {
+        0 => exchange.request.answer.status,
+        status => status,
+    };
+    if exchange.is_sub || status != 200 {
         return Verdict::Send;
     }
     let headers = Headers::of(&exchange.request);
@@ -70,6 +75,7 @@ pub(crate) fn check(exchange: &mut Exchange<'_>) -> Verdict {
     let answer = &exchange.request.answer;
     let verdict = judge(&headers, etag(answer), last_modified(answer), rule);
     if verdict == Verdict::NotModified {
+        exchange.request.error_status = 0;
         let answer = &mut exchange.request.answer;
         answer.status = 304;
         answer.reason.clear();

@@ -9,6 +9,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::time::Duration;
 
+use rustix::buffer::spare_capacity;
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
+use tokio::time::Instant;
 use weir_http::Facts;
 use weir_http::wire::head::{HeadLimits, Progress};
 use weir_log::clock;
@@ -33,10 +37,16 @@ pub(crate) struct Client {
     /// Bytes that were read beyond the last request.
     pub(crate) rest: Vec<u8>,
     pub(crate) requests: u64,
+    /// From here on a waiting request watches whether its client is still there.
+    pub(crate) watch_from: Instant,
     /// The generation and the listener's index in it, as last looked up.
     listener: Cell<(u64, Option<usize>)>,
     slot: usize,
 }
+
+/// A new connection is not watched for its client's leaving while its first request is this young: nearly all
+/// are answered by then, and watching costs system calls.
+const UNWATCHED: Duration = Duration::from_millis(50);
 
 /// No generation has this number.
 const NOT_LOOKED_UP: (u64, Option<usize>) = (u64::MAX, None);
@@ -57,6 +67,7 @@ impl Client {
             address: Rc::clone(&client.address),
             rest: Vec::new(),
             requests: client.requests,
+            watch_from: client.watch_from,
             listener: Cell::new(NOT_LOOKED_UP),
             slot: UNLISTED,
         })
@@ -98,6 +109,7 @@ pub(crate) fn spawn(thread: &Rc<Thread>, address: Rc<ListenAddress>, stream: Str
         address,
         rest: Vec::new(),
         requests: 0,
+        watch_from: deadline::now() + UNWATCHED,
         listener: Cell::new(NOT_LOOKED_UP),
         slot: UNLISTED,
     };
@@ -106,9 +118,11 @@ pub(crate) fn spawn(thread: &Rc<Thread>, address: Rc<ListenAddress>, stream: Str
 
 /// The address that the client connected to; only a wildcard leaves it open.
 fn local_address(stream: &Stream, address: &ListenAddress) -> ListenAddress {
-    match (stream, address) {
-        (Stream::Tcp(stream), ListenAddress::Inet(bound)) if bound.ip().is_unspecified() => {
-            stream.local_addr().map_or_else(|_| address.clone(), ListenAddress::Inet)
+    match address {
+        ListenAddress::Inet(bound) if bound.ip().is_unspecified() => {
+            let local = rustix::net::getsockname(stream.fd()).ok();
+            let local = local.and_then(|local| SocketAddr::try_from(local).ok());
+            local.map_or_else(|| address.clone(), ListenAddress::Inet)
         }
         _ => address.clone(),
     }
@@ -129,7 +143,14 @@ async fn serve(mut client: Client) {
     let mut idle = None;
     loop {
         let counters = Arc::clone(&client.thread.counters);
-        if client.rest.is_empty() {
+        let mut bytes = Vec::new();
+        if client.stream.is_fresh() {
+            match first_bytes(&client) {
+                Ok(found) => bytes = found,
+                Err(_) => return,
+            }
+        }
+        if client.rest.is_empty() && bytes.is_empty() {
             counters.waiting.fetch_add(1, Relaxed);
             let readable = wait(&mut client, idle).await;
             counters.waiting.fetch_sub(1, Relaxed);
@@ -137,12 +158,26 @@ async fn serve(mut client: Client) {
                 return;
             }
         }
-        let after = Box::pin(one(&mut client)).await;
+        let after = Box::pin(one(&mut client, bytes)).await;
         match after {
             After::KeepAlive(timeout) => idle = Some(timeout),
             After::Close => return thread::close(client),
         }
     }
+}
+
+/// What a new connection has brought along, empty when nothing has come. Most clients send their request right
+/// behind the handshake, so that it is here before the connection is.
+fn first_bytes(client: &Client) -> std::io::Result<Vec<u8>> {
+    let mut bytes = client.thread.buffers.small();
+    match rustix::net::recv(client.stream.fd(), spare_capacity(&mut bytes), RecvFlags::empty()) {
+        Ok((1.., _)) => return Ok(bytes),
+        Ok(_) => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+        Err(Errno::AGAIN | Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    client.thread.buffers.give(bytes);
+    Ok(Vec::new())
 }
 
 /// Waits for the next request. The first one has the header timeout, later ones the keep-alive timeout.
@@ -237,12 +272,12 @@ async fn read_proxy_header(client: &mut Client, live: &Live, listener: usize) ->
 }
 
 /// Reads one head and serves it.
-async fn one(client: &mut Client) -> After {
+async fn one(client: &mut Client, bytes: Vec<u8>) -> After {
     let thread = Rc::clone(&client.thread);
     let live = thread.live();
     let Some(listener) = listener_of(&live, client) else { return After::Close };
     let mut request = thread.buffers.request(Rc::clone(&client.facts));
-    request.bytes = thread.buffers.small();
+    request.bytes = if bytes.is_empty() { thread.buffers.small() } else { bytes };
     request.pipelined = !client.rest.is_empty();
     if request.pipelined {
         request.bytes.extend_from_slice(&client.rest);
@@ -250,7 +285,7 @@ async fn one(client: &mut Client) -> After {
     }
     client.requests += 1;
     request.number = client.requests;
-    request.started = clock::tick().mono_ms;
+    request.started = clock::mono_ms();
     let http = live.site().http();
     let server_index = http.listeners[listener].default_server;
     let server = &http.servers[server_index];

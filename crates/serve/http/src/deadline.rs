@@ -22,6 +22,22 @@ pub(crate) fn now() -> Instant {
     TURN.get().unwrap_or_else(Instant::now)
 }
 
+/// Lets the other tasks that are ready in this turn of the loop run first.
+///
+/// Writes of one turn then follow each other without reads between them: the receiver is woken once for many
+/// of them instead of once for each, and waking costs more than everything else that a proxy does per request.
+pub(crate) async fn after_others() {
+    let mut waited = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut waited, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 /// The time at which the running operation of a connection is given up.
 ///
 /// Most deadlines move into the future before they are reached, so the timer is left armed where it is and

@@ -14,9 +14,10 @@ use weir_model::{Handler, Level, LocationId};
 
 use crate::body::Reader;
 use crate::connection::Client;
+use crate::filter::{Filter, Output, ssi::Pages};
 use crate::live::Live;
 use crate::world::World;
-use crate::{access, body, files, log, mirror, proxy, respond, stages, status};
+use crate::{access, body, files, log, mirror, proxy, respond, stages, status, subrequest};
 
 /// What becomes of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +56,8 @@ pub(crate) enum Sink {
     Client,
     /// A subrequest: the body is collected up to a bound, or dropped.
     Collect { body: Vec<u8>, limit: usize },
+    /// It goes through filters, or into the page that includes it.
+    Output(Box<Output>),
 }
 
 /// One request while it is served.
@@ -76,6 +79,10 @@ pub(crate) struct Exchange<'c> {
     pub(crate) is_sub: bool,
     /// Its places in `limit_conn` zones.
     pub(crate) guards: Vec<access::limit_conn::Guard>,
+    /// What the body of the answer goes through, between its head being filtered and written.
+    pub(crate) filter: Option<Box<Filter>>,
+    /// There once a page with server-side includes was met.
+    pub(crate) pages: Option<Box<Pages>>,
     logged: bool,
 }
 
@@ -94,6 +101,8 @@ impl<'c> Exchange<'c> {
             reset: false,
             is_sub: false,
             guards: Vec::new(),
+            filter: None,
+            pages: None,
             logged: false,
         }
     }
@@ -116,6 +125,11 @@ impl<'c> Exchange<'c> {
         value
     }
 
+    /// Whether other requests run on this thread.
+    pub(crate) fn is_accompanied(&self) -> bool {
+        self.client.thread.counters.writing.load(Relaxed) > 1
+    }
+
     /// Writes a line to the error log of the place, with what is known of the request.
     pub(crate) fn log(&self, level: Level, message: std::fmt::Arguments<'_>) {
         log::error(self, level, message, None);
@@ -127,6 +141,10 @@ impl<'c> Exchange<'c> {
         let next = self.identify();
         access::real_ip(self);
         self.run(next).await;
+        let live = self.live();
+        if let Some(uri) = &live.site().place(self.request.location).settings.post_action {
+            Box::pin(subrequest::follow(self, uri)).await;
+        }
     }
 
     /// Goes through the stages from `next` on until the request is answered or given up.
@@ -343,10 +361,6 @@ impl<'c> Exchange<'c> {
         self.request.uri_state = UriState::Changed;
         self.request.uri_behind_alias = false;
         self.request.internal = true;
-    }
-
-    pub(crate) fn count_request(&self) {
-        self.client.thread.counters.requests.fetch_add(1, Relaxed);
     }
 
     /// What a rewrite program decided, as the next stage.

@@ -14,6 +14,7 @@ use weir_model::{Level, Template};
 use crate::body;
 use crate::conditions::{self, Verdict};
 use crate::exchange::{Exchange, Next, Sink};
+use crate::filter;
 use crate::ranges::{self, Plan};
 use crate::respond::{self, Gone};
 use crate::throttle::{self, Throttle};
@@ -54,6 +55,7 @@ pub(crate) async fn serve(exchange: &mut Exchange<'_>) -> Next {
     respond::filter(exchange);
     match ranges::plan(exchange, size) {
         Plan::Unsatisfiable => Next::Error(416),
+        _ if exchange.filter.is_some() => filter::file(exchange, &file, &path, size).await,
         plan => send(exchange, &file, &path, size, plan).await,
     }
 }
@@ -318,7 +320,7 @@ fn collect(exchange: &mut Exchange<'_>, file: &OwnedFd, size: u64) -> Next {
 }
 
 /// Appends bytes of a file. Fewer than `wanted` come only from a file that has become shorter.
-fn read(file: &OwnedFd, offset: u64, wanted: usize, out: &mut Vec<u8>) -> io::Result<usize> {
+pub(crate) fn read(file: &OwnedFd, offset: u64, wanted: usize, out: &mut Vec<u8>) -> io::Result<usize> {
     let start = out.len();
     out.resize(start + wanted, 0);
     let mut done = 0;

@@ -2,7 +2,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 
-use weir_log::{Context, Errno};
+use weir_log::{Context, Errno, clock};
 use weir_model::Level;
 
 use crate::exchange::Exchange;
@@ -71,11 +71,13 @@ pub(crate) fn access(exchange: &mut Exchange<'_>) {
     }
 }
 
-/// A log whose path has variables is opened for each line, so that rotation needs no signal.
+/// A line for a log whose path has variables.
 fn append(exchange: &Exchange<'_>, path: &[u8], line: &[u8]) {
-    let path = std::path::Path::new(std::ffi::OsStr::from_bytes(path));
-    let written = weir_log::open_append(path).and_then(|file| Ok(rustix::io::write(&file, line)?));
+    let cache = &exchange.live.site().place(exchange.request.location).settings.log_file_cache;
+    let files = &exchange.client.thread.log_files;
+    let written = files.borrow_mut().append(path, line, cache.as_ref(), clock::mono_ms());
     if let Err(failure) = written {
+        let path = std::path::Path::new(std::ffi::OsStr::from_bytes(path));
         exchange.log(
             Level::Crit,
             format_args!("open() \"{}\" failed {} while logging request", path.display(), Errno(&failure)),

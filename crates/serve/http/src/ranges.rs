@@ -46,7 +46,7 @@ pub(crate) fn plan(exchange: &mut Exchange<'_>, size: u64) -> Plan {
     let live = exchange.live();
     let max = live.site().place(exchange.request.location).settings.files.max_ranges;
     let request = &mut *exchange.request;
-    if request.answer.status != 200 || exchange.is_sub || max == 0 {
+    if request.answer.status != 200 || exchange.is_sub || max == 0 || exchange.filter.is_some() {
         return Plan::Whole;
     }
     let headers = Headers::of(request);

@@ -14,8 +14,9 @@ use weir_log::clock;
 use weir_model::location::LingeringClose;
 use weir_model::{Level, ListenAddress};
 
+use crate::conditions::{self, Verdict};
 use crate::exchange::{Exchange, Next, Sink};
-use crate::{body, expires, files};
+use crate::{body, expires, files, filter};
 
 /// The client is gone or too slow; nothing more can be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub(crate) fn filter(exchange: &mut Exchange<'_>) {
     expires::apply(exchange, settings.expires.as_ref());
     add_headers(exchange, settings);
     files::charset(exchange, settings.charset.as_ref());
+    let filtered = settings.gzip.on || settings.ssi.on || matches!(exchange.sink, Sink::Output(_));
+    exchange.filter = if filtered { filter::choose(exchange) } else { None };
 }
 
 /// Writes a head that was filtered into `out`. From here on the status stands.
@@ -126,6 +129,8 @@ fn frame(exchange: &mut Exchange<'_>, chunked_allowed: bool) {
     if status < 200 || status == 204 || status == 304 || request.answer.upgrade {
         if status == 204 {
             request.answer.content_length = None;
+            request.answer.content_type = None;
+            request.answer.last_modified = None;
         }
         return;
     }
@@ -183,8 +188,12 @@ pub(crate) async fn text(exchange: &mut Exchange<'_>, status: u16, content_type:
 
 /// Sends the head that was prepared and a body from memory.
 pub(crate) async fn whole(exchange: &mut Exchange<'_>, body: &[u8]) -> Next {
+    filter(exchange);
+    if exchange.filter.is_some() {
+        return filter::whole(exchange, body).await;
+    }
     let mut out = exchange.client.thread.buffers.small();
-    head(exchange, &mut out);
+    write_head(exchange, &mut out);
     let mut body_length = 0;
     if !is_bodyless(exchange) {
         if let Sink::Collect { body: collected, limit } = &mut exchange.sink {
@@ -280,7 +289,11 @@ pub(crate) async fn returned(exchange: &mut Exchange<'_>, body: &[u8]) -> Next {
         return Next::Error(error.status());
     }
     let content_type = files::content_type(exchange);
-    text(exchange, status, &content_type, body).await
+    match conditions::check(exchange) {
+        Verdict::Send => text(exchange, status, &content_type, body).await,
+        Verdict::NotModified => whole(exchange, b"").await,
+        Verdict::Failed => Next::Error(412),
+    }
 }
 
 /// A page for a status, as nginx's own look.

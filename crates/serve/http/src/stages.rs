@@ -204,6 +204,10 @@ pub(crate) async fn error(exchange: &mut Exchange<'_>, status: u16) -> Next {
     let place = live.site().place(exchange.request.location);
     let request = &mut *exchange.request;
     request.answer.status = status;
+    // A block of the page that includes this one stands in for it.
+    if exchange.pages.as_ref().is_some_and(|pages| pages.has_stub) {
+        return Next::Abort;
+    }
     // 499: the client is gone; 444: nothing is to be said.
     if matches!(status, 499 | 444) {
         return Next::Abort;
@@ -274,7 +278,6 @@ pub(crate) fn named(exchange: &mut Exchange<'_>, name: &[u8]) -> Next {
         Some(&id) => {
             exchange.enter(id);
             exchange.request.internal = true;
-            exchange.request.uri_state = weir_http::request::UriState::Changed;
             Next::LocationRewrite
         }
         None => {

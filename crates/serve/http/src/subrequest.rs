@@ -1,4 +1,4 @@
-//! Requests that a request makes of its own server: for `auth_request` and `mirror`.
+//! Requests that a request makes of its own server: for `auth_request`, `mirror` and pages that include others.
 
 use std::rc::Rc;
 
@@ -6,11 +6,14 @@ use weir_http::Request;
 use weir_http::evaluate::size;
 use weir_http::request::UriState;
 use weir_http::wire::status::visible;
-use weir_model::Template;
+use weir_model::{Builtin, Template, Variable};
 
+use crate::access::limit_conn::Guard;
 use crate::body::{Gathered, Reader};
 use crate::connection::Client;
 use crate::exchange::{Exchange, Next, Sink};
+use crate::filter::ssi::Pages;
+use crate::respond::{self, Gone};
 use crate::log;
 
 /// What a subrequest was answered.
@@ -30,43 +33,135 @@ impl SubAnswer {
 }
 
 /// Serves `uri` with `args` for a request that waits for the answer: GET without a body. `set` are variables of
-/// the parent (indices of the model) and what they become once the answer is there, as the subrequest sees it.
+/// the parent and what they become once the answer is there, as the subrequest sees it.
 pub(crate) async fn run(
     parent: &mut Exchange<'_>,
     uri: &[u8],
     args: &[u8],
-    set: &[(u32, Template)],
+    set: &[(Variable, Template)],
 ) -> SubAnswer {
     let mut request = derive(parent, uri, args);
     // As in nginx there is one set of variables for both.
     request.variables = std::mem::take(&mut parent.request.variables);
     let (live, listener) = (parent.live(), parent.listener);
-    let mut sub = Exchange::new(parent.client, Rc::clone(&live), listener, request);
+    let mut sub = Exchange::new(parent.client, live, listener, request);
     prepare(&mut sub);
     Box::pin(sub.run(Next::ServerRewrite)).await;
     log_subrequest(&mut sub);
-    let http = live.site().http();
     let mut own = Vec::new();
     for (variable, template) in set {
         let value = sub.evaluate(|request, scope, _| request.expanded(scope, template));
-        match http.variables.get(*variable as usize).map(|variable| variable.name.as_str()) {
-            Some(name @ ("args" | "limit_rate")) => own.push((name, value)),
-            _ => sub.request.set(*variable, value),
+        match variable {
+            Variable::User(index) => sub.request.set(*index, value),
+            other => own.push((other, value)),
         }
     }
     let answer = answer(&sub);
-    let Exchange { mut request, guards, .. } = sub;
+    let Exchange { request, guards, .. } = sub;
+    hand_back(parent, request, guards);
+    for (variable, value) in own {
+        set_own(&mut parent.request, variable, value);
+    }
+    answer
+}
+
+/// Serves `uri` with `args` into the page that includes it, or into memory: then the body is returned, when the
+/// answer is a success, and at most `into_memory` bytes of it. `stub` stands in for an answer that is an error or
+/// empty. Fails when the page cannot go on.
+pub(crate) async fn include(
+    parent: &mut Exchange<'_>,
+    uri: &[u8],
+    args: &[u8],
+    pages: Box<Pages>,
+    stub: Option<&[u8]>,
+    into_memory: Option<usize>,
+) -> Result<Vec<u8>, Gone> {
+    let mut request = derive(parent, uri, args);
+    request.variables = std::mem::take(&mut parent.request.variables);
+    let content_type = parent.request.answer.content_type.clone();
+    let of_parent = match into_memory {
+        None => std::mem::replace(&mut parent.sink, Sink::Client),
+        Some(limit) => Sink::Collect { body: Vec::new(), limit },
+    };
+    let (live, listener) = (parent.live(), parent.listener);
+    let mut sub = Exchange::new(parent.client, live, listener, request);
+    sub.is_sub = true;
+    sub.sink = of_parent;
+    sub.pages = Some(pages);
+    Box::pin(sub.run(Next::ServerRewrite)).await;
+    if let Some(stub) = stub {
+        Box::pin(stand_in(&mut sub, stub, content_type)).await;
+    }
+    log_subrequest(&mut sub);
+    let Exchange { request, guards, sink, pages, reset, .. } = sub;
+    let (complete, success) = (request.complete, request.answer.status < 300);
+    parent.reset |= reset;
+    parent.request.sent += request.sent;
+    parent.request.body_sent += request.body_sent;
+    hand_back(parent, request, guards);
+    if into_memory.is_some() {
+        let Sink::Collect { body, .. } = sink else { return Ok(Vec::new()) };
+        return Ok(if complete && success { body } else { Vec::new() });
+    }
+    parent.sink = sink;
+    if let (Some(pages), Some(of_parent)) = (pages, &mut parent.pages) {
+        of_parent.emitted |= pages.emitted;
+    }
+    if complete {
+        return Ok(Vec::new());
+    }
+    parent.keep = false;
+    Err(Gone)
+}
+
+/// Answers with a block of the including page, unless the page itself has come or its client is gone.
+async fn stand_in(sub: &mut Exchange<'_>, stub: &[u8], content_type: Option<Vec<u8>>) {
+    let broken = sub.head_sent && !sub.request.complete || matches!(sub.request.answer.status, 444 | 499);
+    let Some(pages) = &mut sub.pages else { return };
+    if broken || pages.emitted {
+        return;
+    }
+    pages.has_stub = false;
+    sub.request.error_status = 0;
+    let answer = &mut sub.request.answer;
+    answer.clear();
+    answer.status = 200;
+    answer.content_type = content_type;
+    answer.content_length = Some(stub.len() as u64);
+    respond::whole(sub, stub).await;
+}
+
+/// Gives a parent back what its subrequest had of it.
+fn hand_back(parent: &mut Exchange<'_>, mut request: Box<Request>, guards: Vec<Guard>) {
     // Limits count the request that the client sent.
     parent.guards.extend(guards);
     parent.request.limit_req_status = request.limit_req_status;
     parent.request.limit_conn_status = request.limit_conn_status;
     parent.request.request_id = request.request_id;
     parent.request.variables = std::mem::take(&mut request.variables);
-    for (name, value) in own {
-        set_own(&mut parent.request, name, value);
-    }
     parent.client.thread.buffers.give_request(request);
-    answer
+}
+
+/// Serves a URI, or a named location, once a request is answered (`post_action`). Nobody sees the answer; what
+/// the client was sent is known to its variables.
+pub(crate) async fn follow(parent: &mut Exchange<'_>, target: &str) {
+    let named = target.starts_with('@');
+    let uri = if named { parent.request.uri.clone() } else { target.as_bytes().to_vec() };
+    let mut request = derive(parent, &uri, b"");
+    let of_parent = &*parent.request;
+    request.variables.clone_from(&of_parent.variables);
+    request.answer.status = of_parent.answer.status;
+    (request.sent, request.body_sent) = (of_parent.sent, of_parent.body_sent);
+    request.complete = of_parent.complete;
+    let (live, listener) = (parent.live(), parent.listener);
+    let mut sub = Exchange::new(parent.client, live, listener, request);
+    prepare(&mut sub);
+    let next = if named { Next::Named(target.as_bytes().to_vec()) } else { Next::ServerRewrite };
+    Box::pin(sub.run(next)).await;
+    log_subrequest(&mut sub);
+    let Exchange { request, guards, .. } = sub;
+    parent.guards.extend(guards);
+    parent.client.thread.buffers.give_request(request);
 }
 
 /// Serves `uri` with `args` beside a request that does not wait: with its method, and its body if given.
@@ -159,11 +254,13 @@ fn answer(sub: &Exchange<'_>) -> SubAnswer {
 }
 
 /// Sets a built-in variable that can be set.
-fn set_own(request: &mut Request, name: &str, value: Vec<u8>) {
-    if name == "args" {
-        request.args = value;
-        request.uri_state = UriState::Changed;
-    } else {
-        request.limit_rate = size(&value).or(request.limit_rate);
+fn set_own(request: &mut Request, variable: &Variable, value: Vec<u8>) {
+    match variable {
+        Variable::Builtin(Builtin::Args) => {
+            request.args = value;
+            request.uri_state = UriState::Changed;
+        }
+        Variable::Builtin(Builtin::LimitRate) => request.limit_rate = size(&value).or(request.limit_rate),
+        _ => {}
     }
 }

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,7 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::Waker;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, UnixListener};
+use rustix::net::SocketFlags;
+use tokio::io::Interest;
+use tokio::net::{TcpStream, UnixListener};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::AbortHandle;
 use weir_log::{AccessOptions, AccessSink, Errno, clock};
@@ -19,6 +22,7 @@ use crate::buffers::Buffers;
 use crate::connection::{self, Client};
 use crate::deadline;
 use crate::live::{Live, Prepared};
+use crate::log_files::LogFiles;
 use crate::proxy::pool::Pool;
 use crate::stream::Stream;
 
@@ -63,6 +67,7 @@ pub(crate) struct Thread {
     pub(crate) shared: Arc<Shared>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) buffers: Buffers,
+    pub(crate) log_files: RefCell<LogFiles>,
     live: RefCell<Option<Rc<Live>>>,
     sinks: RefCell<HashMap<SinkKey, Rc<AccessSink>>>,
     pools: RefCell<HashMap<(String, u16, bool), Rc<Pool>>>,
@@ -114,6 +119,7 @@ impl Thread {
             shared,
             counters,
             buffers: Buffers::default(),
+            log_files: RefCell::default(),
             live: RefCell::new(None),
             sinks: RefCell::default(),
             pools: RefCell::default(),
@@ -232,6 +238,7 @@ impl Thread {
     }
 
     fn reopen(&self, files: &HashMap<LogTarget, Arc<OwnedFd>>) {
+        self.log_files.borrow_mut().clear();
         for (key, sink) in self.sinks.borrow().iter() {
             if let Some(fd) = files.get(&key.0) {
                 sink.replace(Arc::clone(fd));
@@ -255,18 +262,20 @@ impl Thread {
 }
 
 enum Listening {
-    Tcp(TcpListener),
+    /// A listening socket that is only watched through this type: tokio's own listener tells the event loop about
+    /// every connection at once, which one that is answered at once does not need.
+    Tcp(TcpStream),
     Unix(UnixListener),
 }
 
 fn open(address: &ListenAddress, fd: OwnedFd) -> std::io::Result<Listening> {
     Ok(match address {
         ListenAddress::Inet(_) => {
-            let listener = std::net::TcpListener::from(fd);
-            listener.set_nonblocking(true)?;
+            let watched = std::net::TcpStream::from(fd);
+            watched.set_nonblocking(true)?;
             // Accepted sockets inherit it, so no call is needed for each of them.
-            weir_net::set_nodelay(std::os::fd::AsFd::as_fd(&listener), true)?;
-            Listening::Tcp(TcpListener::from_std(listener)?)
+            watched.set_nodelay(true)?;
+            Listening::Tcp(TcpStream::from_std(watched)?)
         }
         ListenAddress::Unix(_) => {
             let listener = std::os::unix::net::UnixListener::from(fd);
@@ -276,11 +285,23 @@ fn open(address: &ListenAddress, fd: OwnedFd) -> std::io::Result<Listening> {
     })
 }
 
+/// Accepts without telling the event loop about the new connection.
+async fn accept_tcp(listener: &TcpStream) -> std::io::Result<(Stream, Option<SocketAddr>)> {
+    const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
+    listener
+        .async_io(Interest::READABLE, || {
+            let (socket, peer) = rustix::net::acceptfrom_with(listener, FLAGS)?;
+            let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+            Ok((Stream::accepted(socket), peer))
+        })
+        .await
+}
+
 async fn accept(thread: Rc<Thread>, address: Rc<ListenAddress>, listening: Listening) {
     loop {
         let accepted = match &listening {
             Listening::Tcp(listener) => {
-                listener.accept().await.map(|(stream, peer)| (Stream::Tcp(stream), Some(peer)))
+                accept_tcp(listener).await
             }
             Listening::Unix(listener) => {
                 listener.accept().await.map(|(stream, _)| (Stream::Unix(stream), None))

@@ -80,6 +80,16 @@ impl Throttle {
         Some(Self { rate, after, started: exchange.request.started })
     }
 
+    /// The throttle of what is read from a peer (`proxy_limit_rate`), from now on.
+    pub(crate) fn of_intake(exchange: &mut Exchange<'_>, limit: &Template) -> Option<Self> {
+        if limit.0.is_empty() {
+            return None;
+        }
+        let rate = expanded(exchange, limit);
+        let rate = size_or_none(exchange, &rate);
+        (rate > 0).then(|| Self { rate, after: 0, started: clock::mono_ms() })
+    }
+
     /// Waits until some of `wanted` bytes may leave and says how many.
     pub(crate) async fn pass(&self, exchange: &mut Exchange<'_>, wanted: u64) -> u64 {
         let mut now = clock::mono_ms();

@@ -104,6 +104,7 @@ impl Worker {
         let (orders, received) = unbounded_channel();
         let (shared, mine) = (Arc::clone(&self.shared), Arc::clone(&counters));
         std::thread::Builder::new()
+            .stack_size(STACK)
             .name(format!("data-{index}"))
             .spawn(move || thread::run(index, shared, mine, received))
             .map_err(|error| format!("a data thread cannot be started: {error}"))?;

@@ -46,10 +46,14 @@ impl evaluate::World for World<'_> {
     }
 
     fn time(&self, which: Builtin, out: &mut Vec<u8>) {
+        if let Builtin::DateGmt | Builtin::DateLocal = which {
+            let text = clock::formatted("%A, %d-%b-%Y %H:%M:%S %Z", which == Builtin::DateGmt);
+            out.extend_from_slice(text.unwrap_or_default().as_bytes());
+            return;
+        }
         clock::with(|texts| {
             let text = match which {
                 Builtin::TimeIso8601 => texts.iso8601(),
-                Builtin::DateGmt => texts.http_date(),
                 _ => texts.local(),
             };
             out.extend_from_slice(text.as_bytes());

@@ -143,6 +143,18 @@ impl Texts {
     }
 }
 
+/// The current second in a format of strftime(3), in GMT or the local zone; `None` when the format is wrong.
+pub fn formatted(format: &str, gmt: bool) -> Option<String> {
+    if format == "%s" {
+        return Some(with(Texts::second).to_string());
+    }
+    let stamp = jiff::Timestamp::from_second(with(Texts::second)).ok()?;
+    let zone = if gmt { TimeZone::UTC } else { TimeZone::system() };
+    // The zone that is called UTC elsewhere is GMT to strftime(3) and in HTTP.
+    let format = if gmt { format.replace("%Z", "GMT") } else { format.to_owned() };
+    jiff::fmt::strtime::format(format, &stamp.to_zoned(zone)).ok()
+}
+
 /// Any second since 1970 as an HTTP date: Last-Modified, Expires, cookies.
 pub fn http_date(second: i64) -> String {
     let stamp = jiff::Timestamp::from_second(second).unwrap_or(jiff::Timestamp::UNIX_EPOCH);

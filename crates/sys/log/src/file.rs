@@ -2,12 +2,13 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{PoisonError, RwLock};
 
-/// Opens a log for appending, and creates it with mode 0644 less the umask.
+/// Opens a log for appending, and creates it with mode 0644 less the umask: a server in the background has none.
 pub fn open_append(path: &Path) -> io::Result<OwnedFd> {
-    Ok(std::fs::OpenOptions::new().append(true).create(true).open(path)?.into())
+    Ok(std::fs::OpenOptions::new().append(true).create(true).mode(0o644).open(path)?.into())
 }
 
 /// An open log that many threads write whole lines to.

@@ -101,7 +101,7 @@ pub(crate) const DIRECTIVES: &[Directive] = &[
         syntax: "$VARIABLE VALUE",
         doc: "A variable that is set when the subrequest is done.",
         action: Action::Setting(|settings, args, scope| {
-            let variable = scope.define(args.word(0))?;
+            let variable = scope.variables.settable(args.word(0))?;
             let value = scope.template(args.word(1))?;
             if scope.first("auth_request_set") {
                 settings.access.auth_request_set.clear();

@@ -1,8 +1,9 @@
 //! Error logs, access logs and their formats.
 
+use weir_model::location::LogFileCache;
 use weir_model::log::AccessTarget;
 use weir_model::{
-    AccessLog, ErrorLog, Escape, Level, LogFormat, LogTarget, Part, Settings, SyslogTarget, Template,
+    AccessLog, ErrorLog, Escape, Level, LogFormat, LogTarget, Millis, Part, Settings, SyslogTarget, Template,
 };
 use weir_syntax::Span;
 
@@ -56,6 +57,17 @@ pub(crate) const DIRECTIVES: &[Directive] = &[
         default: "logs/access.log combined",
         doc: "Where a line is written for each request.",
         action: Action::Setting(access_log),
+        ..LOG
+    },
+    Directive {
+        name: "open_log_file_cache",
+        contexts: Contexts::HSL,
+        arguments: Arity::Between(1, 4),
+        repeat: false,
+        syntax: "off | max=NUMBER [inactive=TIME] [min_uses=NUMBER] [valid=TIME]",
+        default: "off",
+        doc: "Which logs with variables in their path are kept open.",
+        action: Action::Setting(log_file_cache),
         ..LOG
     },
     Directive {
@@ -200,6 +212,41 @@ fn access_log(settings: &mut Settings, args: &Args<'_>, scope: &mut Scope<'_>) -
     Ok(())
 }
 
+fn log_file_cache(settings: &mut Settings, args: &Args<'_>, _: &mut Scope<'_>) -> Result<(), Problem> {
+    const KNOWN: &str = "max=NUMBER, inactive=TIME, min_uses=NUMBER and valid=TIME are known";
+    settings.log_file_cache = None;
+    if args.text(0) == "off" && args.len() == 1 {
+        return Ok(());
+    }
+    let mut cache = LogFileCache { max: 0, inactive: Millis(10_000), valid: Millis(60_000), min_uses: 1 };
+    for i in 0..args.len() {
+        let seconds = |text| time(text, Unit::Seconds).map(|seconds| Millis(seconds * 1000));
+        let bad = || {
+            let message = format!(r#"invalid "open_log_file_cache" parameter "{}""#, args.text(i));
+            Problem::new(message).at(args.word(i).span).help(KNOWN)
+        };
+        let slot = |taken: Option<()>| taken.ok_or_else(bad);
+        if let Some(value) = args.key_value(i, "max") {
+            slot(number(value).filter(|max| *max > 0).map(|max| cache.max = max))?;
+        } else if let Some(value) = args.key_value(i, "inactive") {
+            slot(seconds(value).map(|time| cache.inactive = time))?;
+        } else if let Some(value) = args.key_value(i, "min_uses") {
+            slot(number(value).filter(|uses| *uses > 0).map(|uses| cache.min_uses = uses))?;
+        } else if let Some(value) = args.key_value(i, "valid") {
+            slot(seconds(value).map(|time| cache.valid = time))?;
+        } else {
+            return Err(bad());
+        }
+    }
+    if cache.max == 0 {
+        let problem =
+            Problem::new(r#""open_log_file_cache" must have "max" parameter"#.to_owned()).at(args.span());
+        return Err(problem.help("max=NUMBER says how many logs are kept open"));
+    }
+    settings.log_file_cache = Some(cache);
+    Ok(())
+}
+
 fn access_parameters(
     mut log: AccessLog,
     args: &Args<'_>,
@@ -212,7 +259,7 @@ fn access_parameters(
             log.buffer = Some(size(value).filter(|size| *size > 0).ok_or_else(|| bad("buffer size", value))?);
         } else if let Some(value) = args.key_value(i, "flush") {
             let flush = time(value, Unit::Millis).filter(|time| *time > 0);
-            log.flush = Some(weir_model::Millis(flush.ok_or_else(|| bad("flush time", value))?));
+            log.flush = Some(Millis(flush.ok_or_else(|| bad("flush time", value))?));
         } else if args.text(i) == "gzip" || args.text(i).starts_with("gzip=") {
             let value = args.key_value(i, "gzip").unwrap_or("1");
             let level = number(value).and_then(|level| u8::try_from(level).ok());

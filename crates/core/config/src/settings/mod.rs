@@ -29,6 +29,7 @@ mod proxy;
 mod proxy_cookies;
 mod proxy_redirect;
 mod response;
+mod ssi;
 
 /// All tables of this folder.
 pub(crate) const TABLES: &[&[Directive]] = &[
@@ -43,6 +44,7 @@ pub(crate) const TABLES: &[&[Directive]] = &[
     proxy_cookies::DIRECTIVES,
     proxy_redirect::DIRECTIVES,
     response::DIRECTIVES,
+    ssi::DIRECTIVES,
 ];
 
 /// What holds at the http level before its first directive: the model's defaults with the paths of

@@ -36,7 +36,6 @@ pub(crate) const DIRECTIVES: &[Directive] = &[
     Directive { name: "gzip_static", module: "ngx_http_gzip_static_module", ..OFF },
     Directive { name: "gunzip", module: "ngx_http_gunzip_filter_module", ..OFF },
     Directive { name: "autoindex", module: "ngx_http_autoindex_module", ..OFF },
-    Directive { name: "ssi", module: "ngx_http_ssi_filter_module", contexts: Contexts::HSLI, ..OFF },
     Directive { name: "userid", module: "ngx_http_userid_filter_module", ..OFF },
     Directive {
         name: "disable_symlinks",

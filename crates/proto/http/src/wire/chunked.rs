@@ -206,6 +206,13 @@ impl Chunked {
         })
     }
 
+    /// Bytes of data that the current chunk has announced and that are still to come; what was read of a size
+    /// counts, because more digits make it only larger.
+    #[must_use]
+    pub fn announced(&self) -> u64 {
+        self.size
+    }
+
     /// The least number of bytes that are still to come, of data and framing.
     #[must_use]
     pub fn remaining_hint(&self) -> u64 {

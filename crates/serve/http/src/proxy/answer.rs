@@ -5,12 +5,12 @@ use weir_http::redirect;
 use weir_http::wire::head::Version;
 use weir_http::wire::response::ResponseHead;
 use weir_log::clock;
-use weir_model::Proxy;
+use weir_model::{Level, Proxy};
 
 use super::peers::Peers;
 use super::relay::{self, Framing};
 use super::send::Sending;
-use super::{Answered, tunnel};
+use super::{Answered, complain, tunnel};
 use crate::exchange::{Exchange, Next};
 use crate::stages::split_args;
 
@@ -33,6 +33,10 @@ pub(super) async fn deliver(
     let status = answered.head.status;
     keep_head(exchange, &answered);
     peers.answered(exchange);
+    if status == 101 && exchange.is_sub {
+        complain(exchange, Level::Error, format_args!("connection upgrade in subrequest"));
+        return give_up(exchange, peers, answered, started, Next::Abort);
+    }
     if status == 101 && exchange.request.head.upgrade.is_some() {
         let next = tunnel::run(exchange, proxy, peers, answered).await;
         peers.settle(exchange, Outcome::Success);

@@ -8,7 +8,6 @@ use std::pin::pin;
 use std::task::Poll;
 
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
-use tokio::time::Instant;
 use weir_log::clock;
 use weir_model::{ListenAddress, Proxy};
 

@@ -80,6 +80,8 @@ pub(crate) async fn pass(exchange: &mut Exchange<'_>, pass: &ProxyPass) -> Next 
     let length = body_length(exchange, proxy, &gathered, streams);
     let (gathered, length) = replaced_body(exchange, proxy, gathered, length);
     if streams {
+        let limit = live.site().place(exchange.request.location).settings.client.max_body_size;
+        exchange.body.limit(limit);
         body::invite(exchange).await;
     }
     let mut head = exchange.client.thread.buffers.small();
@@ -194,6 +196,7 @@ async fn tries(exchange: &mut Exchange<'_>, proxy: &Proxy, peers: &mut Peers, se
             Err(Failure::Event(event)) => event,
             Err(Failure::Client(error)) => {
                 peers.release(Outcome::Neutral);
+                let error = body::unreadable(exchange, error);
                 return body::failed(exchange, &error);
             }
             Err(Failure::ClientGone) => {
@@ -372,6 +375,10 @@ async fn converse(
 ) -> Result<(), Failure> {
     let watch = !proxy.ignore_client_abort && matches!(exchange.sink, Sink::Client);
     let limit = usize::try_from(proxy.buffer_size).unwrap_or(usize::MAX);
+    if exchange.is_accompanied() {
+        deadline::after_others().await;
+    }
+    let mut awaits_client = false;
     let mut send_failed = None;
     let mut end: Option<Instant> = None;
     let mut progress = 0;
@@ -408,9 +415,23 @@ async fn converse(
         if send_failed.is_none() && watch && client_gone(exchange, cx) {
             return Poll::Ready(Turn::ClientGone);
         }
-        let limit = if sending.done { proxy.read_timeout } else { proxy.send_timeout };
+        if sending.awaits_client() != awaits_client {
+            awaits_client = !awaits_client;
+            end = None;
+        }
+        let limit = match (awaits_client, sending.done) {
+            (true, _) => {
+                let live = exchange.live();
+                live.site().place(exchange.request.location).settings.client.body_timeout
+            }
+            (false, true) => proxy.read_timeout,
+            (false, false) => proxy.send_timeout,
+        };
         let at = *end.get_or_insert_with(|| deadline::now() + limit.duration());
-        exchange.client.deadline.poll(cx, at).map(|()| Turn::Timeout)
+        exchange.client.deadline.poll(cx, at).map(|()| {
+            // It is not the peer that is slow.
+            if awaits_client { Turn::SendFailed(SendError::Client(BodyError::Timeout)) } else { Turn::Timeout }
+        })
     })
     .await;
     conclude(exchange, sending, link, bytes.is_empty(), turn)
@@ -496,6 +517,15 @@ fn conclude(
 fn client_gone(exchange: &mut Exchange<'_>, cx: &mut Context<'_>) -> bool {
     if exchange.body.is_pending() {
         return false;
+    }
+    let client = &mut *exchange.client;
+    if client.stream.is_fresh() {
+        if client.deadline.poll(cx, client.watch_from).is_pending() {
+            return false;
+        }
+        if client.stream.register().is_err() {
+            return true;
+        }
     }
     let request = &mut *exchange.request;
     if request.bytes.len() == request.bytes.capacity() {

@@ -1,5 +1,7 @@
 //! The body of a peer's answer on its way to the client, with bounded memory.
 
+mod filtered;
+
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
@@ -18,7 +20,7 @@ use crate::body::Spill;
 use crate::buffers::{LARGE, SMALL};
 use crate::deadline;
 use crate::exchange::{Exchange, Sink};
-use crate::respond;
+use crate::{filter, respond};
 use crate::throttle::{Allowed, Throttle};
 
 /// Bytes of a body that are copied behind what goes before them.
@@ -91,9 +93,14 @@ struct Relay<'a> {
     /// Of `out`, bytes of the head that are not body.
     head_left: usize,
     to_client: bool,
+    /// Body bytes for a filter, when there is one.
+    tap: Option<Vec<u8>>,
     throttle: Option<Throttle>,
     /// When the throttle lets more go.
     resume: Option<Instant>,
+    /// `proxy_limit_rate`, and when it lets more come.
+    intake: Option<Throttle>,
+    resume_intake: Option<Instant>,
     proxy: &'a Proxy,
 }
 
@@ -108,11 +115,16 @@ pub(super) async fn run(
 ) -> End {
     let Answered { mut link, head, bytes } = answered;
     let mut out = exchange.client.thread.buffers.small();
-    respond::head(exchange, &mut out);
+    respond::filter(exchange);
+    let filter = filter::begin(exchange);
+    if filter.is_none() {
+        respond::write_head(exchange, &mut out);
+    }
     let at = (head.len as usize).min(bytes.len());
     let mut relay = Relay {
-        chunked_out: exchange.request.answer.chunked,
+        chunked_out: filter.is_none() && exchange.request.answer.chunked,
         to_client: matches!(exchange.sink, Sink::Client),
+        tap: filter.is_some().then(Vec::new),
         head_left: out.len(),
         framing,
         raw: bytes,
@@ -127,11 +139,16 @@ pub(super) async fn run(
         ended: false,
         buffered,
         length: 0,
-        throttle: Throttle::of(exchange),
+        throttle: if filter.is_none() { Throttle::of(exchange) } else { None },
         resume: None,
+        intake: Throttle::of_intake(exchange, &proxy.limit_rate),
+        resume_intake: None,
         proxy,
     };
-    let stop = relay.pump(exchange, sending, &mut link).await;
+    let stop = match filter {
+        None => relay.pump(exchange, sending, &mut link).await,
+        Some(filter) => Box::pin(relay.pump_filtered(exchange, sending, &mut link, filter)).await,
+    };
     let end = relay.settle(exchange, sending, link, &head, stop);
     exchange.client.thread.buffers.give_head(head);
     end
@@ -176,8 +193,10 @@ impl Relay<'_> {
                     break;
                 }
             }
-            if let Some(at) = self.resume {
-                client_end = None;
+            if let Some(at) = self.pause() {
+                if self.resume.is_some() {
+                    client_end = None;
+                }
                 if exchange.client.deadline.poll(cx, at).is_ready() {
                     cx.waker().wake_by_ref();
                 }
@@ -195,6 +214,14 @@ impl Relay<'_> {
             Poll::Pending
         })
         .await
+    }
+
+    /// When a limited rate lets something move again.
+    fn pause(&self) -> Option<Instant> {
+        match (self.resume, self.resume_intake) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        }
     }
 
     /// Looks at what the peer sent and frames it for the client.
@@ -266,6 +293,12 @@ impl Relay<'_> {
             return;
         }
         self.length += count as u64;
+        if let Some(tap) = &mut self.tap {
+            tap.extend_from_slice(self.raw.get(self.at..self.at + count).unwrap_or_default());
+            self.at += count;
+            self.ready = self.at;
+            return;
+        }
         if let Sink::Collect { body, limit } = &mut exchange.sink {
             let room = limit.saturating_sub(body.len()).min(count);
             body.extend_from_slice(self.raw.get(self.at..self.at + room).unwrap_or_default());
@@ -382,10 +415,24 @@ impl Relay<'_> {
 
     /// Reads from the peer as far as there is room. True when something came.
     fn poll_read(&mut self, cx: &mut Context<'_>, exchange: &Exchange<'_>, link: &mut Link) -> Result<bool, Stop> {
+        self.resume_intake = None;
         if self.complete || self.ended || !self.make_room(exchange)? {
             return Ok(false);
         }
-        match link.stream.poll_read(cx, &mut self.raw) {
+        let read = match &self.intake {
+            None => link.stream.poll_read(cx, &mut self.raw),
+            Some(intake) => match intake.allowed(clock::mono_ms(), self.length, LARGE as u64) {
+                Allowed::Bytes(count) => {
+                    let most = usize::try_from(count).unwrap_or(usize::MAX);
+                    link.stream.poll_read_at_most(cx, &mut self.raw, most)
+                }
+                Allowed::Wait(time) => {
+                    self.resume_intake = Some(deadline::now() + time);
+                    return Ok(false);
+                }
+            },
+        };
+        match read {
             Poll::Ready(Ok(0)) => {
                 self.ended = true;
                 match self.framing {

@@ -78,6 +78,16 @@ impl Sending {
         self.sent = 0;
     }
 
+    /// Whether all that was there is sent, and the client has to send more of the body.
+    pub(crate) fn awaits_client(&self) -> bool {
+        self.streams
+            && !self.done
+            && !self.source_done
+            && self.head_at >= self.head.len()
+            && self.memory_at >= self.body.memory.len()
+            && self.piece_at >= self.piece.len()
+    }
+
     /// Takes the buffers apart.
     pub(crate) fn into_parts(self) -> (Vec<u8>, Gathered) {
         (self.head, self.body)

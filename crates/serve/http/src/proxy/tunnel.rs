@@ -4,7 +4,6 @@ use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll};
 
-use tokio::time::Instant;
 use weir_model::{Level, Proxy};
 
 use super::peers::Peers;
