@@ -24,8 +24,6 @@ const MAIL_SERVER: Contexts = Contexts::MAIL_SERVER;
 const MAIL_BOTH: Contexts = MAIL.or(MAIL_SERVER);
 
 const TAKE_OUT: &str = "take it out, or keep what needs it on another server";
-const MODULES: &str =
-    "modules cannot be loaded; take the line out, and the directives of that module with it";
 const TLS: &str = "TLS for clients comes with a later version; until then end TLS in front";
 const TLS_TO_PEERS: &str = "TLS to peers comes with a later version; reach them with http:// until then";
 const HTTP2: &str =
@@ -101,9 +99,6 @@ macro_rules! table {
 }
 
 table! {
-    "ngx_core_module", MAIN, MODULES => [
-        "load_module",
-    ];
     "ngx_openssl_module", MAIN, TLS => [
         "ssl_engine",
     ];
@@ -266,11 +261,11 @@ table! {
     ];
     "ngx_http_ssl_module", HTTP_SERVER, TLS => [
         "ssl_certificate", "ssl_certificate_key", "ssl_certificate_cache", "ssl_ech_file",
-        "ssl_password_file", "ssl_certificate_compression", "ssl_dhparam", "ssl_ecdh_curve",
-        "ssl_protocols", "ssl_ciphers", "ssl_buffer_size", "ssl_verify_client",
+        "ssl_password_file", "ssl_certificate_compression", 
+        "ssl_verify_client",
         "ssl_verify_depth", "ssl_client_certificate", "ssl_trusted_certificate",
-        "ssl_prefer_server_ciphers", "ssl_session_cache", "ssl_session_tickets",
-        "ssl_session_ticket_key", "ssl_session_timeout", "ssl_crl", "ssl_ocsp_responder",
+        
+        "ssl_session_ticket_key", "ssl_crl", "ssl_ocsp_responder",
         "ssl_ocsp_cache", "ssl_stapling_file", "ssl_stapling_responder", "ssl_stapling_verify",
         "ssl_early_data", "ssl_conf_command", "ssl_reject_handshake",
     ];

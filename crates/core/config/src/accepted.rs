@@ -75,6 +75,26 @@ pub(crate) const DIRECTIVES: &[Directive] = &[
             PROCESS,
         )
     },
+    Directive {
+        repeat: true,
+        ..plain(
+            "load_module",
+            CORE,
+            MAIN,
+            ONE,
+            "Loads a module of nginx from a file.",
+            "modules are built in; a directive of one that is not there is refused where it stands",
+        )
+    },
+    tls("ssl_protocols", Arity::AtLeast(1), "The versions of TLS."),
+    tls("ssl_ciphers", ONE, "The ciphers of TLS."),
+    tls("ssl_prefer_server_ciphers", Arity::Flag, "Whether the server's order of ciphers decides."),
+    tls("ssl_ecdh_curve", ONE, "The curves of the key exchange."),
+    tls("ssl_dhparam", ONE, "Parameters of the finite field key exchange."),
+    tls("ssl_buffer_size", ONE, "The size of TLS records."),
+    tls("ssl_session_cache", Arity::Between(1, 2), "Where TLS sessions are kept."),
+    tls("ssl_session_tickets", Arity::Flag, "Whether TLS sessions are kept by the client."),
+    tls("ssl_session_timeout", ONE, "How long a TLS session can be resumed."),
     plain(
         "connection_pool_size",
         CORE,
@@ -220,3 +240,16 @@ pub(crate) const DIRECTIVES: &[Directive] = &[
         ..plain("resolver_timeout", CORE, HSL, ONE, "How long a name server may take.", "")
     },
 ];
+
+/// A setting of TLS that many files make once for all servers. Without a listener that speaks TLS, which is
+/// refused, nothing reads it, here as in nginx.
+const fn tls(name: &'static str, arguments: Arity, doc: &'static str) -> Directive {
+    plain(
+        name,
+        "ngx_http_ssl_module",
+        HTTP_SERVER,
+        arguments,
+        doc,
+        "no server speaks TLS yet: `listen ... ssl` and certificates are refused",
+    )
+}

@@ -134,6 +134,10 @@ fn frame(exchange: &mut Exchange<'_>, chunked_allowed: bool) {
         }
         return;
     }
+    // No body follows whose end would have to be told (RFC 9110, section 9.3.2).
+    if request.is_head() {
+        return;
+    }
     let trailers = request.answer.has_trailers && request.is_http11();
     if request.answer.content_length.is_some() && !trailers {
         return;

@@ -13,8 +13,8 @@ use crate::body::{Gathered, Reader};
 use crate::connection::Client;
 use crate::exchange::{Exchange, Next, Sink};
 use crate::filter::ssi::Pages;
-use crate::respond::{self, Gone};
 use crate::log;
+use crate::respond::{self, Gone};
 
 /// What a subrequest was answered.
 #[derive(Debug, Default)]

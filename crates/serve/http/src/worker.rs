@@ -13,6 +13,10 @@ use weir_model::{Config, LogTarget, WorkerCount};
 use crate::live::Prepared;
 use crate::thread::{self, Counters, Order, Shared};
 
+/// Bytes of a data thread's stack. Pages that include one another to the greatest depth need the most; what is
+/// never used costs no memory.
+const STACK: usize = 16 << 20;
+
 /// A configuration with the open files it needs.
 #[derive(Debug)]
 pub struct Generation {

@@ -90,7 +90,8 @@ impl Parser {
                     let byte = rest[0];
                     if OPEN.get(seen) == Some(&byte) {
                         *at += 1;
-                        self.state = if seen + 1 == OPEN.len() { self.begin() } else { State::Open(seen + 1) };
+                        self.state =
+                            if seen + 1 == OPEN.len() { self.begin() } else { State::Open(seen + 1) };
                         continue;
                     }
                     // The byte itself is looked at again: it may open a command.
@@ -294,9 +295,7 @@ impl Command {
     /// That it is absent, for the error log.
     pub fn mandatory<'v>(&self, name: &str, value: Option<&'v [u8]>) -> Result<&'v [u8], String> {
         let command = lossy(&self.name);
-        value.ok_or_else(|| {
-            format!("mandatory \"{name}\" parameter is absent in \"{command}\" SSI command")
-        })
+        value.ok_or_else(|| format!("mandatory \"{name}\" parameter is absent in \"{command}\" SSI command"))
     }
 }
 

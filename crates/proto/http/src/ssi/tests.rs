@@ -40,13 +40,8 @@ fn parts(page: &[u8], size: usize) -> Vec<String> {
 #[test]
 fn commands_are_found_however_the_bytes_come() {
     let page = b"<p><!-- no -->a<!--# echo var=\"x\"  default='y'--><<!--#else -->b<!-<!--";
-    let expected = [
-        "<p><!-- no -->a",
-        "<!--#echo var=\"x\" default=\"y\" -->",
-        "<",
-        "<!--#else -->",
-        "b<!-<!--",
-    ];
+    let expected =
+        ["<p><!-- no -->a", "<!--#echo var=\"x\" default=\"y\" -->", "<", "<!--#else -->", "b<!-<!--"];
     for size in 1..page.len() {
         assert_eq!(parts(page, size), expected, "in pieces of {size}");
     }
@@ -79,7 +74,10 @@ fn quotes_in_values() {
 fn parameters_are_looked_up_by_name() {
     let command = |params: &[(&str, &str)]| Command {
         name: b"echo".to_vec(),
-        params: params.iter().map(|(key, value)| (key.as_bytes().to_vec(), value.as_bytes().to_vec())).collect(),
+        params: params
+            .iter()
+            .map(|(key, value)| (key.as_bytes().to_vec(), value.as_bytes().to_vec()))
+            .collect(),
     };
     let names = ["var", "default"];
     assert_eq!(command(&[("default", "d")]).values(names), Ok([None, Some(&b"d"[..])]));
@@ -111,7 +109,8 @@ fn texts_have_variables_and_backslashes() {
 #[test]
 fn conditions() {
     let text = |text: &str| text.as_bytes().to_vec();
-    let equal = |left: &str, right: &str, negate| Condition::Equal { left: text(left), right: text(right), negate };
+    let equal =
+        |left: &str, right: &str, negate| Condition::Equal { left: text(left), right: text(right), negate };
     assert_eq!(Condition::parse(b"$A"), Ok(Condition::Text(text("$a"))));
     assert_eq!(Condition::parse(b""), Ok(Condition::Text(Vec::new())));
     assert_eq!(Condition::parse(b"$a = X y"), Ok(equal("$a", "X y", false)));

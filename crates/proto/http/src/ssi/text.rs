@@ -8,10 +8,7 @@ use crate::wire::uri::{Unescape, unescape};
 ///
 /// # Errors
 /// What is wrong with the text, for the error log.
-pub fn evaluate(
-    text: &[u8],
-    mut variable: impl FnMut(&[u8]) -> Option<Vec<u8>>,
-) -> Result<Vec<u8>, String> {
+pub fn evaluate(text: &[u8], mut variable: impl FnMut(&[u8]) -> Option<Vec<u8>>) -> Result<Vec<u8>, String> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
     while let [byte, tail @ ..] = rest {
@@ -64,8 +61,16 @@ fn invalid(text: &[u8], tail: &[u8]) -> String {
 pub enum Condition {
     /// The text is not empty.
     Text(Vec<u8>),
-    Equal { left: Vec<u8>, right: Vec<u8>, negate: bool },
-    Match { left: Vec<u8>, pattern: Vec<u8>, negate: bool },
+    Equal {
+        left: Vec<u8>,
+        right: Vec<u8>,
+        negate: bool,
+    },
+    Match {
+        left: Vec<u8>,
+        pattern: Vec<u8>,
+        negate: bool,
+    },
 }
 
 impl Condition {
@@ -79,14 +84,14 @@ impl Condition {
         let end = expression.iter().position(|byte| !of_left(byte)).unwrap_or(expression.len());
         let (left, rest) = expression.split_at(end);
         let left = left.to_ascii_lowercase();
-        let rest = rest.trim_start_matches_blanks();
+        let rest = skip_blanks(rest);
         let (rest, negate) = match rest {
             [] => return Ok(Self::Text(left)),
             [b'=', rest @ ..] => (rest, false),
             [b'!', b'=', rest @ ..] => (rest, true),
             _ => return Err(invalid()),
         };
-        match rest.trim_start_matches_blanks() {
+        match skip_blanks(rest) {
             [b'/', pattern @ .., b'/'] => Ok(Self::Match { left, pattern: pattern.to_vec(), negate }),
             [b'/', _, ..] => Err(invalid()),
             // So that a text can begin with a slash.
@@ -98,15 +103,9 @@ impl Condition {
     }
 }
 
-trait Blanks {
-    fn trim_start_matches_blanks(&self) -> &Self;
-}
-
-impl Blanks for [u8] {
-    fn trim_start_matches_blanks(&self) -> &Self {
-        let blanks = self.iter().take_while(|byte| **byte == b' ').count();
-        self.get(blanks..).unwrap_or_default()
-    }
+fn skip_blanks(text: &[u8]) -> &[u8] {
+    let blanks = text.iter().take_while(|byte| **byte == b' ').count();
+    text.get(blanks..).unwrap_or_default()
 }
 
 /// Path and arguments of a link to a page of the same server, decoded. `within` is the path of the page that has

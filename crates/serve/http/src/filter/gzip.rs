@@ -43,10 +43,14 @@ fn is_taken(request: &Request, place: &Place) -> bool {
     if !version || !request.header("accept-encoding").is_some_and(accepts) {
         return false;
     }
-    let old = gzip.disable_msie6 && Browser::of(user_agent.unwrap_or_default()) == Browser::Msie { old: true };
+    let old =
+        gzip.disable_msie6 && Browser::of(user_agent.unwrap_or_default()) == Browser::Msie { old: true };
     let now = (clock::now().unix_ms / 1000).cast_signed();
     let by_proxy = request.header("via").is_some();
-    if old || by_proxy && !may_pass_proxies(gzip, &request.answer, request.header("authorization").is_some(), now) {
+    if old
+        || by_proxy
+            && !may_pass_proxies(gzip, &request.answer, request.header("authorization").is_some(), now)
+    {
         return false;
     }
     !user_agent.is_some_and(|name| place.gzip_disable.iter().any(|matcher| matcher.pattern.is_match(name)))
@@ -92,11 +96,15 @@ fn may_pass_proxies(gzip: &Gzip, answer: &Answer, authorized: bool, now: i64) ->
         return true;
     }
     let values = |name: &'static str| {
-        answer.fields().filter(move |(found, _)| found.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+        answer
+            .fields()
+            .filter(move |(found, _)| found.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| value)
     };
     if let Some(expires) = values("expires").next() {
         let date = answer.date.as_deref().map_or(Some(now), parse_date);
-        return allows("expired") && parse_date(expires).zip(date).is_some_and(|(expires, date)| expires < date);
+        return allows("expired")
+            && parse_date(expires).zip(date).is_some_and(|(expires, date)| expires < date);
     }
     if answer.has("cache-control") {
         let says = |word: &str| {
@@ -117,12 +125,25 @@ mod tests {
 
     #[test]
     fn codings_that_the_client_takes() {
-        for yes in ["gzip", "gzip, deflate", "br,gzip", "deflate, GZIP ;q=0.5", "gzip;q=1.000", "gzip; q=0.001"] {
+        for yes in
+            ["gzip", "gzip, deflate", "br,gzip", "deflate, GZIP ;q=0.5", "gzip;q=1.000", "gzip; q=0.001"]
+        {
             assert!(accepts(yes.as_bytes()), "{yes}");
         }
         for no in [
-            "", "identity", "xgzip", "gzipx", "x-gzip", "gzip;q=0", "gzip;q=0.000", "gzip;q=0.0001", "gzip;q=2",
-            "gzip;q=1.1", "gzip;x", "gzip;q=", "deflate;q=1, gzip;q=0",
+            "",
+            "identity",
+            "xgzip",
+            "gzipx",
+            "x-gzip",
+            "gzip;q=0",
+            "gzip;q=0.000",
+            "gzip;q=0.0001",
+            "gzip;q=2",
+            "gzip;q=1.1",
+            "gzip;x",
+            "gzip;q=",
+            "deflate;q=1, gzip;q=0",
         ] {
             assert!(!accepts(no.as_bytes()), "{no}");
         }

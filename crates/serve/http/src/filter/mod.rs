@@ -90,7 +90,10 @@ pub(crate) async fn file(exchange: &mut Exchange<'_>, file: &OwnedFd, path: &[u8
             Err(error) => {
                 let path = String::from_utf8_lossy(path);
                 let why = Errno(&error);
-                exchange.log(Level::Crit, format_args!("pread() \"{path}\" failed {why} while sending response to client"));
+                exchange.log(
+                    Level::Crit,
+                    format_args!("pread() \"{path}\" failed {why} while sending response to client"),
+                );
                 return Next::Abort;
             }
         }

@@ -137,9 +137,10 @@ impl Output {
     async fn write(&mut self, client: &mut Client) -> Result<(), Trouble> {
         let mut at = 0;
         while let Some(bytes) = self.ready.get(at..).filter(|bytes| !bytes.is_empty()) {
-            let most = match self.throttle.map(|throttle| {
-                throttle.allowed(clock::mono_ms(), self.total, bytes.len() as u64)
-            }) {
+            let most = match self
+                .throttle
+                .map(|throttle| throttle.allowed(clock::mono_ms(), self.total, bytes.len() as u64))
+            {
                 None => bytes.len(),
                 Some(Allowed::Bytes(count)) => usize::try_from(count).unwrap_or(usize::MAX).min(bytes.len()),
                 Some(Allowed::Wait(time)) => {

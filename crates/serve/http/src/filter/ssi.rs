@@ -48,7 +48,8 @@ pub(crate) struct Pages {
 
 impl Pages {
     fn first() -> Self {
-        let shared = Shared { variables: Vec::new(), captures: Vec::new(), blocks: Vec::new(), left: INCLUDES };
+        let shared =
+            Shared { variables: Vec::new(), captures: Vec::new(), blocks: Vec::new(), left: INCLUDES };
         Self { shared: Rc::new(RefCell::new(shared)), depth: 0, has_stub: false, emitted: false }
     }
 
@@ -375,7 +376,8 @@ impl Page {
             Some(name) => Some(stub_named(&pages, name)?),
         };
         let into_memory = set.map(|_| VALUE);
-        let included = subrequest::include(exchange, &uri, &args, pages, stub.as_deref(), into_memory).await?;
+        let included =
+            subrequest::include(exchange, &uri, &args, pages, stub.as_deref(), into_memory).await?;
         if let (Some(name), Some(pages)) = (set, &exchange.pages) {
             pages.shared.borrow_mut().set(name, included);
         }
@@ -420,7 +422,8 @@ fn matches(exchange: &Exchange<'_>, pattern: &[u8], value: &[u8]) -> Result<bool
 /// A variable of the request by its name in lower case.
 fn of_request(exchange: &mut Exchange<'_>, name: &str) -> Option<Vec<u8>> {
     let live = exchange.live();
-    let declared = live.site().http().variables.iter().enumerate().find(|(_, declared)| declared.name == name);
+    let declared =
+        live.site().http().variables.iter().enumerate().find(|(_, declared)| declared.name == name);
     let family = Variable::parse(name);
     let variable = match (declared, family) {
         (Some((index, declared)), family) => {

@@ -43,6 +43,19 @@ pub(super) async fn deliver(
         end_try(exchange, started);
         return next;
     }
+    if status == 101 {
+        complain(
+            exchange,
+            Level::Error,
+            format_args!(
+                "upstream sent status 101 for a request without \"Upgrade\" while reading response header from upstream"
+            ),
+        );
+        exchange.client.thread.buffers.give(answered.bytes);
+        end_try(exchange, started);
+        peers.release(Outcome::Failure);
+        return Next::Error(502);
+    }
     if proxy.intercept_errors && status >= 300 && has_error_page(exchange, status) {
         if status == 401 {
             copy_challenge(exchange, &answered);

@@ -66,7 +66,9 @@ impl Relay<'_> {
         poll_fn(|cx| {
             if !sending.done {
                 let (client, request) = (&mut *exchange.client, &mut *exchange.request);
-                if let Poll::Ready(Err(_)) = sending.poll(cx, &mut link.stream, client, &mut exchange.body, request) {
+                if let Poll::Ready(Err(_)) =
+                    sending.poll(cx, &mut link.stream, client, &mut exchange.body, request)
+                {
                     sending.done = true;
                     sending.cut = true;
                 }
