@@ -22,6 +22,10 @@ pub(crate) fn run(words: &[String]) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    if arguments.version || arguments.test || arguments.signal.is_some() {
+        // Should it fail, the command is only less easily interrupted.
+        let _ = weir_net::end_by_signals();
+    }
     if arguments.version {
         show_version(&arguments);
         if !arguments.test {

@@ -86,7 +86,12 @@ enum Command {
 
 /// Does what the words say.
 pub(crate) fn run() -> ExitCode {
-    match CommandLine::parse().command {
+    let command = CommandLine::parse().command;
+    if !matches!(command, Command::Run { .. } | Command::Demo { .. }) {
+        // Should it fail, the command is only less easily interrupted.
+        let _ = weir_net::end_by_signals();
+    }
+    match command {
         Command::Run { files } => serve(&files),
         Command::Check { files } => check::run(&files),
         Command::Config { files, json } => config::run(&files, json),

@@ -26,8 +26,11 @@ pub(crate) fn write(path: &str, journal: &Journal) -> Option<()> {
     }
 }
 
-/// Removes the file.
+/// Removes the file, unless another server has written its own id into it meanwhile.
 pub(crate) fn remove(path: &str, journal: &Journal) {
+    if read(path).is_ok_and(|pid| pid != std::process::id()) {
+        return;
+    }
     if let Err(error) = fs::remove_file(path) {
         journal.alert(format_args!("unlink() \"{path}\" failed {}", Errno(&error)));
     }

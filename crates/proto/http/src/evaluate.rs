@@ -141,11 +141,12 @@ impl Request {
         let head = &self.upstream;
         let cookies = head.fields.iter().filter(|f| f.name.of(&head.bytes).eq_ignore_ascii_case(b"set-cookie"));
         for field in cookies {
-            let first = field.value.of(&head.bytes).split(|&byte| byte == b';').next().unwrap_or_default();
-            if let Some(at) = first.iter().position(|&byte| byte == b'=')
-                && first[..at].trim_ascii().eq_ignore_ascii_case(name)
-            {
-                out.extend_from_slice(first[at + 1..].trim_ascii());
+            let Some((start, rest)) = field.value.of(&head.bytes).split_at_checked(name.len()) else { continue };
+            // Only spaces count as blank here.
+            if let (true, [b'=', rest @ ..]) = (start.eq_ignore_ascii_case(name), after_spaces(rest)) {
+                let rest = after_spaces(rest);
+                let end = memchr::memchr(b';', rest).unwrap_or(rest.len());
+                out.extend_from_slice(rest.get(..end).unwrap_or_default());
                 return true;
             }
         }
@@ -356,8 +357,9 @@ impl Request {
         true
     }
 
+    /// `$request_method`: that of the request that the client sent, as redirects left it, also in subrequests.
     fn text_method(&self) -> &[u8] {
-        self.text(self.head.method)
+        if self.is_sub { self.text(self.head.method) } else { self.method() }
     }
 
     fn limit_rate_value(&mut self, scope: Scope<'_>, out: &mut Vec<u8>) -> bool {
@@ -529,6 +531,11 @@ impl Request {
         }
         !self.tries.is_empty()
     }
+}
+
+fn after_spaces(text: &[u8]) -> &[u8] {
+    let start = text.iter().position(|&byte| byte != b' ').unwrap_or(text.len());
+    text.get(start..).unwrap_or_default()
 }
 
 fn some(value: &[u8], out: &mut Vec<u8>) -> bool {

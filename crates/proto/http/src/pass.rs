@@ -99,11 +99,24 @@ fn evaluated(request: &mut Request, scope: Scope<'_>, template: &Template) -> Re
         Some(_) => authority.as_bytes().to_vec(),
     };
     request.proxy_port = port.unwrap_or(80).to_string().into_bytes();
-    let target = match scope.site.upstreams.get(&host.to_ascii_lowercase()) {
-        Some(&index) if port.is_none() => Target::Upstream(index),
-        _ => Target::Host { host: host.to_owned(), port: port.unwrap_or(80) },
+    let target = match known_group(scope, host, port) {
+        Some(index) => Target::Upstream(index),
+        None => Target::Host { host: host.to_owned(), port: port.unwrap_or(80) },
     };
     Ok(Destination { target, whole_uri: uri.is_some(), uri })
+}
+
+/// The `upstream` block of a name without port, or the group that another `proxy_pass` made of name and port.
+fn known_group(scope: Scope<'_>, host: &str, port: Option<u16>) -> Option<usize> {
+    let groups = &scope.site.upstreams;
+    let mut key = (host.to_ascii_lowercase(), 0);
+    if port.is_none()
+        && let Some(&index) = groups.get(&key)
+    {
+        return Some(index);
+    }
+    key.1 = port.unwrap_or(80);
+    groups.get(&key).copied()
 }
 
 fn split_authority(authority: &str) -> Option<(&str, Option<u16>)> {

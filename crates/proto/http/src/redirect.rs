@@ -74,7 +74,9 @@ fn first_hit(
                         if !bare.eq_ignore_ascii_case(pattern) {
                             continue;
                         }
-                        Vec::new()
+                        // A leading dot stays.
+                        let dot = value.get(..value.len() - bare.len()).unwrap_or_default();
+                        return Some([dot, &request.expanded(scope, to)].concat());
                     }
                 }
             }

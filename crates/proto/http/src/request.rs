@@ -122,6 +122,8 @@ pub struct Request {
     /// `try_files` chose a file below an `alias` that stands for the whole path: the URI follows the alias.
     pub uri_behind_alias: bool,
     pub internal: bool,
+    /// A subrequest; its method is not the one that `$request_method` shows.
+    pub is_sub: bool,
     /// Internal redirects and location searches left before the request ends in 500.
     pub turns: u8,
     /// The method after an `error_page` turned it into GET.
@@ -191,6 +193,7 @@ impl Request {
             valid_location: true,
             uri_behind_alias: false,
             internal: false,
+            is_sub: false,
             turns: TURNS,
             method: Vec::new(),
             variables: Vec::new(),
@@ -240,6 +243,7 @@ impl Request {
             valid_location,
             uri_behind_alias,
             internal,
+            is_sub,
             turns,
             method,
             variables,
@@ -283,6 +287,7 @@ impl Request {
         *valid_location = true;
         *uri_behind_alias = false;
         *internal = false;
+        *is_sub = false;
         *turns = TURNS;
         method.clear();
         variables.clear();

@@ -93,7 +93,7 @@ pub struct Site {
     /// Of each server: its named locations.
     pub named: Vec<HashMap<String, LocationId>>,
     /// Upstreams by name for `proxy_pass` with variables.
-    pub upstreams: HashMap<String, usize>,
+    pub upstreams: HashMap<(String, u16), usize>,
 }
 
 impl std::fmt::Debug for Site {
@@ -131,8 +131,8 @@ impl Site {
             .upstreams
             .iter()
             .enumerate()
-            .filter(|(_, upstream)| !upstream.implicit)
-            .map(|(index, upstream)| (upstream.name.to_ascii_lowercase(), index))
+            .filter(|(_, upstream)| !upstream.implicit || upstream.port > 0)
+            .map(|(index, upstream)| ((upstream.name.to_ascii_lowercase(), upstream.port), index))
             .collect();
         Ok(Self { places, names, maps, geos, named, upstreams, config: Arc::clone(&config) })
     }

@@ -1,6 +1,7 @@
 //! The body of a request: read piece by piece, or gathered in memory and in a file.
 
 use std::fs::File;
+use std::future::poll_fn;
 use std::io::{self, Seek, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::rc::Rc;
@@ -116,6 +117,11 @@ impl Reader {
         }
     }
 
+    /// Whether the client is still to send some of it.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.is_pending() && !matches!(self, Self::Replay { .. })
+    }
+
     /// A body that was read before, from its start.
     pub(crate) fn replay(body: Rc<Gathered>, used: usize) -> Self {
         Self::Replay { body, at: 0, used }
@@ -229,7 +235,7 @@ fn poll_chunked(
     }
 }
 
-/// A body that was read to its end.
+/// A body that was read to its end, or the beginning of one.
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
     /// The first bytes, or all of them.
@@ -318,11 +324,51 @@ pub(crate) async fn invite(exchange: &mut Exchange<'_>) {
     }
 }
 
-/// Reads the whole body: up to `client_body_buffer_size` in memory, the rest in a file.
-pub(crate) async fn gather(exchange: &mut Exchange<'_>) -> Result<Gathered, BodyError> {
+/// Reads as much of the body as has arrived, up to `client_body_buffer_size`. True when that is all of it.
+pub(crate) async fn at_hand(exchange: &mut Exchange<'_>) -> Result<(Gathered, bool), BodyError> {
     let live = exchange.live();
     let settings = &live.site().place(exchange.request.location).settings.client;
-    let mut gathered = Gathered::default();
+    let room = usize::try_from(settings.body_buffer_size).unwrap_or(usize::MAX);
+    invite(exchange).await;
+    exchange.body.limit(settings.max_body_size);
+    let mut memory = Vec::new();
+    let (reader, client, request) = (&mut exchange.body, &mut *exchange.client, &mut *exchange.request);
+    let read = poll_fn(|cx| {
+        while memory.len() < room && reader.is_pending() {
+            match reader.poll_data(cx, &mut client.stream, request, &mut memory) {
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => break,
+            }
+        }
+        Poll::Ready(Ok(!reader.is_pending()))
+    })
+    .await;
+    match read {
+        Ok(whole) => Ok((Gathered { memory, file: None }, whole)),
+        Err(error) => Err(unreadable(exchange, error)),
+    }
+}
+
+/// Has the body that begins with `gathered` read again from its start by whoever serves the request next. To be
+/// called when no other part of it was taken.
+pub(crate) async fn keep(exchange: &mut Exchange<'_>, gathered: Gathered) -> Result<(), BodyError> {
+    let gathered = gather_behind(exchange, gathered).await?;
+    if gathered.len() > 0 {
+        let used = exchange.body.consumed(&exchange.request);
+        exchange.body = Reader::replay(Rc::new(gathered), used);
+    }
+    Ok(())
+}
+
+/// Reads the whole body: up to `client_body_buffer_size` in memory, the rest in a file.
+pub(crate) async fn gather(exchange: &mut Exchange<'_>) -> Result<Gathered, BodyError> {
+    gather_behind(exchange, Gathered::default()).await
+}
+
+async fn gather_behind(exchange: &mut Exchange<'_>, mut gathered: Gathered) -> Result<Gathered, BodyError> {
+    let live = exchange.live();
+    let settings = &live.site().place(exchange.request.location).settings.client;
     invite(exchange).await;
     if !exchange.body.is_pending() || exchange.body.is_discarded() {
         return Ok(gathered);
@@ -440,7 +486,7 @@ pub(crate) async fn unwanted(exchange: &mut Exchange<'_>) -> Result<(), BodyErro
         let (reader, client, request) = (&mut exchange.body, &mut *exchange.client, &mut *exchange.request);
         let stream = &mut client.stream;
         dropped.clear();
-        let read = std::future::poll_fn(|cx| Poll::Ready(reader.poll_data(cx, stream, request, &mut dropped))).await;
+        let read = poll_fn(|cx| Poll::Ready(reader.poll_data(cx, stream, request, &mut dropped))).await;
         match read {
             Poll::Ready(Ok(_)) => {}
             Poll::Ready(Err(error)) => return Err(unreadable(exchange, error)),

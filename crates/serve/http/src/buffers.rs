@@ -19,6 +19,7 @@ const KEEP_REQUESTS: usize = 64;
 
 /// Free buffers of one thread.
 #[derive(Debug, Default)]
+#[allow(clippy::vec_box, reason = "requests go in and out as boxes; a kilobyte is not moved each time")]
 pub(crate) struct Buffers {
     small: RefCell<Vec<Vec<u8>>>,
     large: RefCell<Vec<Vec<u8>>>,

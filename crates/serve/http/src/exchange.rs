@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use weir_http::evaluate::Scope;
@@ -332,6 +333,27 @@ impl<'c> Exchange<'c> {
         let Exchange { client, request, .. } = self;
         client.thread.buffers.give_request(request);
         if keep { After::KeepAlive(timeout) } else { After::Close }
+    }
+
+    /// Whether the client has closed its connection. Bytes of its next request are kept.
+    pub(crate) fn client_gone(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.body.is_pending() || !matches!(self.sink, Sink::Client) {
+            return false;
+        }
+        let client = &mut *self.client;
+        if client.stream.is_fresh() {
+            if client.deadline.poll(cx, client.watch_from).is_pending() {
+                return false;
+            }
+            if client.stream.register().is_err() {
+                return true;
+            }
+        }
+        let request = &mut *self.request;
+        if request.bytes.len() == request.bytes.capacity() {
+            return false;
+        }
+        matches!(client.stream.poll_read(cx, &mut request.bytes), Poll::Ready(Ok(0) | Err(_)))
     }
 
     /// Moves the request to a location.

@@ -409,7 +409,7 @@ impl Sending<'_> {
             most = most.min(self.turn);
         }
         if let Some(throttle) = &self.throttle {
-            most = throttle.pass(exchange, most).await;
+            most = throttle.pass(exchange, most).await?;
         }
         let limit = respond::send_timeout(exchange);
         let file = self.file;

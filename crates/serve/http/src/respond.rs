@@ -16,6 +16,7 @@ use weir_model::{Level, ListenAddress};
 
 use crate::conditions::{self, Verdict};
 use crate::exchange::{Exchange, Next, Sink};
+use crate::throttle::{self, Throttle};
 use crate::{body, expires, files, filter};
 
 /// The client is gone or too slow; nothing more can be sent.
@@ -212,7 +213,12 @@ pub(crate) async fn whole(exchange: &mut Exchange<'_>, body: &[u8]) -> Next {
             body_length = out.len() - start;
         }
     }
-    let sent = write(exchange, &out).await;
+    let sent = match Throttle::of(exchange) {
+        Some(throttle) if matches!(exchange.sink, Sink::Client) => {
+            Box::pin(throttle::write(exchange, Some(&throttle), &out)).await
+        }
+        _ => write(exchange, &out).await,
+    };
     exchange.client.thread.buffers.give(out);
     match sent {
         Ok(()) => {
@@ -390,7 +396,7 @@ pub(crate) fn send_timeout(exchange: &Exchange<'_>) -> Duration {
 pub(crate) async fn close(exchange: &mut Exchange<'_>) {
     let live = exchange.live();
     let settings = &live.site().place(exchange.request.location).settings.client;
-    let pending = exchange.body.is_pending()
+    let pending = exchange.body.is_awaited()
         || exchange.request.bytes.len() > exchange.body.consumed(&exchange.request)
         || exchange.request.head.len == 0 && exchange.head_sent;
     let linger = match settings.lingering_close {

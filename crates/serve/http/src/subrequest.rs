@@ -12,7 +12,7 @@ use crate::access::limit_conn::Guard;
 use crate::body::{Gathered, Reader};
 use crate::connection::Client;
 use crate::exchange::{Exchange, Next, Sink};
-use crate::filter::ssi::Pages;
+use crate::filter::{self, ssi::Pages};
 use crate::log;
 use crate::respond::{self, Gone};
 
@@ -110,6 +110,7 @@ pub(crate) async fn include(
     if complete {
         return Ok(Vec::new());
     }
+    filter::cut(parent).await;
     parent.keep = false;
     Err(Gone)
 }
@@ -218,6 +219,7 @@ fn derive(parent: &Exchange<'_>, uri: &[u8], args: &[u8]) -> Box<Request> {
     request.args.extend_from_slice(args);
     request.uri_state = UriState::Changed;
     request.internal = true;
+    request.is_sub = true;
     request.method.extend_from_slice(b"GET");
     request.remote_user.clone_from(&from.remote_user);
     request.real = from.real;

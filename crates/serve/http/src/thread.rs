@@ -137,6 +137,23 @@ impl Thread {
         self.live.borrow().as_ref().map(Rc::clone).expect("a thread accepts only once it has a generation")
     }
 
+    /// Alerts about lines that access logs could not take; false when there were none.
+    fn tell_losses(&self) -> bool {
+        let mut any = false;
+        for ((target, ..), sink) in self.sinks.borrow().iter() {
+            let Some(loss) = sink.take_loss() else { continue };
+            any = true;
+            let LogTarget::File(path) = target else { continue };
+            let lines = loss.lines;
+            let why = loss.error.as_ref().map_or_else(String::new, |error| format!(" {}", Errno(error)));
+            self.live().shared.main_log.note(
+                Level::Alert,
+                format_args!("write() to \"{path}\" failed{why}; {lines} lines of the access log are lost"),
+            );
+        }
+        any
+    }
+
     /// Where this thread's selectors start.
     pub(crate) fn seed(&self) -> u64 {
         self.index as u64
@@ -369,14 +386,21 @@ async fn control(thread: Rc<Thread>, mut orders: UnboundedReceiver<Order>) {
 }
 
 /// Turns the loop once a second even when nothing happens, and closes what idled too long.
+/// Milliseconds between two alerts about access logs that cannot be written: a full disk stays full for a while.
+const LOSSES_MS: u64 = 60_000;
+
 async fn heartbeat(thread: Rc<Thread>) {
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut quiet_until = 0;
     loop {
         ticks.tick().await;
         let now = clock::tick().mono_ms;
         for pool in thread.pools.borrow().values() {
             pool.sweep(now);
+        }
+        if now >= quiet_until && thread.tell_losses() {
+            quiet_until = now + LOSSES_MS;
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `limit_rate`: how much of an answer may leave by now.
 
+use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use weir_http::evaluate::size;
 use weir_log::clock;
 use weir_model::{Level, Template};
 
+use crate::deadline;
 use crate::exchange::Exchange;
 use crate::respond::{self, Gone};
 
@@ -90,15 +92,25 @@ impl Throttle {
         (rate > 0).then(|| Self { rate, after: 0, started: clock::mono_ms() })
     }
 
-    /// Waits until some of `wanted` bytes may leave and says how many.
-    pub(crate) async fn pass(&self, exchange: &mut Exchange<'_>, wanted: u64) -> u64 {
+    /// Waits until some of `wanted` bytes may leave and says how many, unless the client leaves first.
+    pub(crate) async fn pass(&self, exchange: &mut Exchange<'_>, wanted: u64) -> Result<u64, Gone> {
         let mut now = clock::mono_ms();
         loop {
             match self.allowed(now, exchange.request.sent, wanted) {
-                Allowed::Bytes(count) => return count,
+                Allowed::Bytes(count) => return Ok(count),
                 Allowed::Wait(time) => {
-                    // The connection's one timer; that it fires is the point here.
-                    let _ = exchange.client.deadline.within(time, |_| Poll::<()>::Pending).await;
+                    let until = deadline::now() + time;
+                    let gone = poll_fn(|cx| {
+                        if exchange.client_gone(cx) {
+                            return Poll::Ready(true);
+                        }
+                        exchange.client.deadline.poll(cx, until).map(|()| false)
+                    });
+                    if gone.await {
+                        exchange.keep = false;
+                        exchange.log(Level::Info, format_args!("client closed connection while sending to client"));
+                        return Err(Gone);
+                    }
                     // A busy loop may not have looked at the clock meanwhile.
                     now = clock::tick().mono_ms;
                 }
@@ -115,7 +127,7 @@ pub(crate) async fn write(
 ) -> Result<(), Gone> {
     let Some(throttle) = throttle else { return respond::write(exchange, bytes).await };
     while !bytes.is_empty() {
-        let count = throttle.pass(exchange, bytes.len() as u64).await;
+        let count = throttle.pass(exchange, bytes.len() as u64).await?;
         let (now, later) = bytes.split_at(usize::try_from(count).unwrap_or(usize::MAX).min(bytes.len()));
         respond::write(exchange, now).await?;
         bytes = later;

@@ -16,7 +16,7 @@ pub use process::{
     Background, InheritedFd, become_subreaper, daemonize, end_with_parent, inherited, pass_fds, raise_nofile,
     redirect_stderr, set_nofile_limit, set_parent_death_signal, set_process_name, wait_child,
 };
-pub use signals::{Received, Signal, Signals, block_signals, send_signal};
+pub use signals::{Received, Signal, Signals, block_signals, end_by_signals, send_signal};
 pub use tcp::{
     TcpInfo, bind_outgoing, send_file, set_cork, set_keepalive, set_linger_rst, set_nodelay, tcp_info,
 };

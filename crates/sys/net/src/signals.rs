@@ -94,6 +94,15 @@ pub struct Received {
     pub from: u32,
 }
 
+/// For a command that prints and ends: signals interrupt it again, and so does a reader that wants no more of
+/// what it prints (`weir check FILE | head`), without a message.
+pub fn end_by_signals() -> io::Result<()> {
+    SigSet::all().thread_unblock()?;
+    // SAFETY: the default action replaces "ignore"; no handler of this process is involved.
+    unsafe { nix::sys::signal::signal(NixSignal::SIGPIPE, nix::sys::signal::SigHandler::SigDfl) }?;
+    Ok(())
+}
+
 /// Keeps the signals of [`Signal`] from interrupting this thread and those it starts; they wait for
 /// [`Signals`]. Call it first thing in `main`: a thread started before would still be interrupted.
 pub fn block_signals() -> io::Result<()> {

@@ -149,6 +149,15 @@ impl Filter {
     }
 }
 
+/// Sends what is there of a body that ends too early.
+pub(crate) async fn cut(exchange: &mut Exchange<'_>) {
+    if let Sink::Output(output) = &mut exchange.sink {
+        let sent = output.flush(exchange.client, true).await;
+        // The connection ends in any case.
+        let _ = settle(exchange, sent);
+    }
+}
+
 /// Sends bytes that have been through the page's filter on.
 async fn emit(exchange: &mut Exchange<'_>, bytes: &[u8]) -> Result<(), Gone> {
     if bytes.is_empty() {

@@ -37,6 +37,8 @@ pub(crate) struct Output {
     taken: u64,
     made: u64,
     throttle: Option<Throttle>,
+    /// The client takes no more.
+    dead: bool,
     timeout: Duration,
     total: u64,
     /// Bytes written, and those of the body among them, that nobody has counted yet.
@@ -57,6 +59,7 @@ impl Output {
             taken: 0,
             made: 0,
             throttle: Throttle::of(exchange),
+            dead: false,
             timeout: respond::send_timeout(exchange),
             total: exchange.request.sent,
             sent: 0,
@@ -135,6 +138,11 @@ impl Output {
     }
 
     async fn write(&mut self, client: &mut Client) -> Result<(), Trouble> {
+        if self.dead {
+            return Err(Trouble::Gone);
+        }
+        // Until all of it is written.
+        self.dead = true;
         let mut at = 0;
         while let Some(bytes) = self.ready.get(at..).filter(|bytes| !bytes.is_empty()) {
             let most = match self
@@ -167,6 +175,7 @@ impl Output {
             }
         }
         self.ready.clear();
+        self.dead = false;
         Ok(())
     }
 }

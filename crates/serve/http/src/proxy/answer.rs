@@ -2,6 +2,7 @@
 
 use weir_balance::Outcome;
 use weir_http::redirect;
+use weir_http::ssi::text::link;
 use weir_http::wire::head::Version;
 use weir_http::wire::response::ResponseHead;
 use weir_log::clock;
@@ -12,13 +13,14 @@ use super::relay::{self, Framing};
 use super::send::Sending;
 use super::{Answered, complain, tunnel};
 use crate::exchange::{Exchange, Next};
-use crate::stages::split_args;
 
-/// What X-Accel-* headers ask for.
+/// What is learned from the headers of an answer on their way.
 #[derive(Debug, Default)]
-struct Accel {
-    redirect: Option<Vec<u8>>,
+struct Seen {
+    /// X-Accel-Buffering.
     buffering: Option<bool>,
+    /// A bit for each `Known` header that has come.
+    single: u32,
 }
 
 /// Passes an answer to the client, or goes where it points.
@@ -62,14 +64,16 @@ pub(super) async fn deliver(
         }
         return give_up(exchange, peers, answered, started, Next::Error(status));
     }
-    let accel = fill(exchange, proxy, peers, &answered);
-    if let Some(target) = accel.redirect {
+    if let Some(target) = accel_redirect(proxy, &answered) {
+        let target = target.to_vec();
+        fill_for_redirect(exchange, proxy, peers, &answered);
         let next = accelerated(exchange, target);
         return give_up(exchange, peers, answered, started, next);
     }
+    let seen = fill(exchange, proxy, peers, &answered);
     let bodyless = exchange.request.is_head() || status == 204 || status == 304 || status < 200;
     let framing = Framing::of(&answered.head, bodyless);
-    let buffered = accel.buffering.unwrap_or(proxy.buffering);
+    let buffered = seen.buffering.unwrap_or(proxy.buffering);
     let finished = relay::run(exchange, proxy, sending, answered, framing, buffered).await;
     end_try(exchange, started);
     match finished {
@@ -92,7 +96,8 @@ pub(super) async fn deliver(
     }
 }
 
-fn end_try(exchange: &mut Exchange<'_>, started: u64) {
+/// Notes how long the peer took until it was done.
+pub(super) fn end_try(exchange: &mut Exchange<'_>, started: u64) {
     if let Some(last) = exchange.request.tries.last_mut() {
         last.response = Some(clock::mono_ms().saturating_sub(started));
     }
@@ -111,7 +116,7 @@ fn give_up(
     next
 }
 
-fn has_error_page(exchange: &Exchange<'_>, status: u16) -> bool {
+pub(super) fn has_error_page(exchange: &Exchange<'_>, status: u16) -> bool {
     let place = exchange.live.site().place(exchange.request.location);
     place.settings.error_pages.iter().any(|page| page.status == status)
         && (exchange.request.error_status == 0 || place.settings.recursive_error_pages)
@@ -134,56 +139,100 @@ fn keep_head(exchange: &mut Exchange<'_>, answered: &Answered) {
     upstream.trailers.clear();
 }
 
+/// The value of X-Accel-Redirect, when it is to be followed.
+fn accel_redirect<'a>(proxy: &Proxy, answered: &'a Answered) -> Option<&'a [u8]> {
+    const NAME: &[u8] = b"x-accel-redirect";
+    let Answered { head, bytes, .. } = answered;
+    let mut fields = head.fields.iter().filter(|field| field.name.len() == NAME.len());
+    let field = fields.find(|field| field.name.of(bytes).eq_ignore_ascii_case(NAME))?;
+    (!contains(&proxy.ignore_headers, NAME)).then(|| field.value.of(bytes))
+}
+
 /// Where X-Accel-Redirect leads.
 fn accelerated(exchange: &mut Exchange<'_>, target: Vec<u8>) -> Next {
-    let answer = &mut exchange.request.answer;
-    answer.content_length = None;
-    answer.reason.clear();
-    answer.last_modified = None;
-    answer.location = None;
     if target.starts_with(b"@") {
         return Next::Named(target);
     }
+    // Nothing is put before the target; only what it decodes to is looked at.
+    let (uri, args) = match link(&target, b"") {
+        Ok(split) => split,
+        Err(problem) => {
+            exchange.log(Level::Error, format_args!("{problem}"));
+            return Next::Error(404);
+        }
+    };
     if !exchange.request.is_head() {
         exchange.request.method = b"GET".to_vec();
     }
-    let (uri, args) = split_args(&target);
     Next::Redirect { uri, args }
 }
 
-/// Fills the answer from the peer's head and returns what it asks of Weir itself.
-fn fill(exchange: &mut Exchange<'_>, proxy: &Proxy, peers: &Peers, answered: &Answered) -> Accel {
+/// Fills the answer from the peer's head and returns what it asks of Weir itself. What is in the answer already was
+/// put there on the way here and stays.
+fn fill(exchange: &mut Exchange<'_>, proxy: &Proxy, peers: &Peers, answered: &Answered) -> Seen {
     let Answered { head, bytes, .. } = answered;
     let answer = &mut exchange.request.answer;
-    answer.clear();
     answer.status = head.status;
+    answer.reason.clear();
     answer.reason.extend_from_slice(head.reason.of(bytes));
     answer.content_length = head.content_length;
     peers.bind(exchange);
-    let mut accel = Accel::default();
+    let mut seen = Seen::default();
     for field in &head.fields {
         let (name, value) = (field.name.of(bytes), field.value.of(bytes));
-        header(exchange, proxy, name, value, &mut accel);
-    }
-    if accel.redirect.is_some() {
-        keep_for_redirect(exchange, answered);
-        peers.bind(exchange);
-    }
-    accel
-}
-
-/// Headers that survive X-Accel-Redirect, as nginx keeps them.
-fn keep_for_redirect(exchange: &mut Exchange<'_>, answered: &Answered) {
-    const KEPT: &[&[u8]] = &[b"set-cookie", b"content-disposition", b"cache-control", b"expires", b"accept-ranges"];
-    let content_type = exchange.request.answer.content_type.take();
-    exchange.request.answer.clear();
-    exchange.request.answer.content_type = content_type;
-    for field in &answered.head.fields {
-        let name = field.name.of(&answered.bytes);
-        if KEPT.iter().any(|kept| name.eq_ignore_ascii_case(kept)) {
-            exchange.request.answer.push(name, field.value.of(&answered.bytes));
+        let known = known(name);
+        if known.is_single() && !seen.first(known) {
+            duplicate(exchange, answered, name, value);
+            continue;
+        }
+        if known == Known::Accel && !contains(&proxy.ignore_headers, name) {
+            accelerate(exchange, name, value, &mut seen);
+        }
+        let hidden_by_default = matches!(known, Known::Accel | Known::Pad | Known::Server | Known::Date);
+        let hidden =
+            (hidden_by_default && !contains(&proxy.pass_headers, name)) || contains(&proxy.hide_headers, name);
+        if !hidden && known != Known::Hop {
+            header(exchange, known, name, value);
         }
     }
+    seen
+}
+
+/// Takes over the headers that survive X-Accel-Redirect, whether or not they are hidden.
+fn fill_for_redirect(exchange: &mut Exchange<'_>, proxy: &Proxy, peers: &Peers, answered: &Answered) {
+    let mut seen = Seen::default();
+    for field in &answered.head.fields {
+        let (name, value) = (field.name.of(&answered.bytes), field.value.of(&answered.bytes));
+        let known = known(name);
+        match known {
+            Known::ContentType | Known::Expires if !seen.first(known) => {}
+            Known::ContentType | Known::Expires | Known::SetCookie | Known::Kept => {
+                header(exchange, known, name, value);
+            }
+            Known::Accel if !contains(&proxy.ignore_headers, name) => {
+                accelerate(exchange, name, value, &mut seen);
+            }
+            _ => {}
+        }
+    }
+    peers.bind(exchange);
+}
+
+fn duplicate(exchange: &Exchange<'_>, answered: &Answered, name: &[u8], value: &[u8]) {
+    let bytes = &answered.bytes;
+    let mut fields = answered.head.fields.iter().map(|field| (field.name.of(bytes), field.value.of(bytes)));
+    let first = fields.find(|(first, _)| first.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+    let text = String::from_utf8_lossy;
+    complain(
+        exchange,
+        Level::Warn,
+        format_args!(
+            "upstream sent duplicate header line: \"{0}: {1}\", previous value: \"{0}: {2}\", ignored while reading response header from upstream",
+            text(name),
+            text(value),
+            text(first.unwrap_or_default()),
+        ),
+    );
 }
 
 /// A header that is looked at or never passed. Everything else goes through as it is.
@@ -193,9 +242,13 @@ enum Known {
     LastModified,
     Location,
     Refresh,
-    SetCookie,
+    Etag,
+    Expires,
     Server,
     Date,
+    SetCookie,
+    /// Passed as it is, also behind X-Accel-Redirect.
+    Kept,
     /// Framing and connection headers, which are made anew.
     Hop,
     Accel,
@@ -203,21 +256,41 @@ enum Known {
     Other,
 }
 
+impl Known {
+    /// Whether only the first of several counts.
+    fn is_single(self) -> bool {
+        (self as u32) < Self::SetCookie as u32
+    }
+}
+
+impl Seen {
+    /// Whether a header had not come before.
+    fn first(&mut self, known: Known) -> bool {
+        let bit = 1 << known as u32;
+        let first = self.single & bit == 0;
+        self.single |= bit;
+        first
+    }
+}
+
 fn known(name: &[u8]) -> Known {
     let is = |text: &[u8]| name.eq_ignore_ascii_case(text);
     match name.len() {
         4 if is(b"date") => Known::Date,
+        4 if is(b"etag") => Known::Etag,
         5 if is(b"x-pad") => Known::Pad,
         6 if is(b"server") => Known::Server,
         7 if is(b"refresh") => Known::Refresh,
-        7 if is(b"upgrade") => Known::Hop,
+        7 if is(b"expires") => Known::Expires,
         8 if is(b"location") => Known::Location,
         10 if is(b"connection") || is(b"keep-alive") => Known::Hop,
         10 if is(b"set-cookie") => Known::SetCookie,
         12 if is(b"content-type") => Known::ContentType,
         13 if is(b"last-modified") => Known::LastModified,
+        13 if is(b"cache-control") || is(b"accept-ranges") => Known::Kept,
         14 if is(b"content-length") => Known::Hop,
         17 if is(b"transfer-encoding") => Known::Hop,
+        19 if is(b"content-disposition") => Known::Kept,
         _ if name.get(..8).is_some_and(|head| head.eq_ignore_ascii_case(b"x-accel-")) => Known::Accel,
         _ => Known::Other,
     }
@@ -227,16 +300,8 @@ fn contains(list: &[String], name: &[u8]) -> bool {
     list.iter().any(|listed| name.eq_ignore_ascii_case(listed.as_bytes()))
 }
 
-fn header(exchange: &mut Exchange<'_>, proxy: &Proxy, name: &[u8], value: &[u8], accel: &mut Accel) {
-    let known = known(name);
-    if known == Known::Accel && !contains(&proxy.ignore_headers, name) {
-        accelerate(exchange, name, value, accel);
-    }
-    let hidden_by_default = matches!(known, Known::Accel | Known::Pad | Known::Server | Known::Date);
-    let hidden = (hidden_by_default && !contains(&proxy.pass_headers, name)) || contains(&proxy.hide_headers, name);
-    if hidden || known == Known::Hop {
-        return;
-    }
+/// Puts a peer's header into the answer.
+fn header(exchange: &mut Exchange<'_>, known: Known, name: &[u8], value: &[u8]) {
     let answer = &mut exchange.request.answer;
     match known {
         Known::ContentType => answer.content_type = Some(value.to_vec()),
@@ -266,12 +331,10 @@ fn header(exchange: &mut Exchange<'_>, proxy: &Proxy, name: &[u8], value: &[u8],
     }
 }
 
-fn accelerate(exchange: &mut Exchange<'_>, name: &[u8], value: &[u8], accel: &mut Accel) {
+fn accelerate(exchange: &mut Exchange<'_>, name: &[u8], value: &[u8], seen: &mut Seen) {
     let is = |text: &[u8]| name.eq_ignore_ascii_case(text);
-    if is(b"x-accel-redirect") {
-        accel.redirect = Some(value.to_vec());
-    } else if is(b"x-accel-buffering") {
-        accel.buffering = match value {
+    if is(b"x-accel-buffering") {
+        seen.buffering = match value {
             _ if value.eq_ignore_ascii_case(b"no") => Some(false),
             _ if value.eq_ignore_ascii_case(b"yes") => Some(true),
             _ => None,

@@ -48,7 +48,7 @@ pub(crate) async fn connect(
         if let Poll::Ready(opened) = opening.as_mut().poll(cx) {
             return Poll::Ready(opened.map_err(ConnectError::Failed));
         }
-        if watch && super::client_gone(exchange, cx) {
+        if watch && exchange.client_gone(cx) {
             return Poll::Ready(Err(ConnectError::ClientGone));
         }
         exchange.client.deadline.poll(cx, end).map(|()| Err(ConnectError::Timeout))

@@ -11,7 +11,7 @@ pub(crate) mod sticky;
 mod tunnel;
 
 use std::future::poll_fn;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 use tokio::time::Instant;
 use weir_balance::Outcome;
@@ -67,35 +67,53 @@ pub(crate) async fn pass(exchange: &mut Exchange<'_>, pass: &ProxyPass) -> Next 
         Ok(peers) => peers,
         Err(status) => return Next::Error(status),
     };
-    let streams = streams_body(exchange, proxy);
-    let gathered = if streams || !proxy.pass_request_body {
-        Gathered::default()
-    } else {
-        match body::gather(exchange).await {
-            Ok(gathered) => gathered,
-            Err(error) => return body::failed(exchange, &error),
-        }
+    let (gathered, streams) = match read_body(exchange, proxy).await {
+        Ok(read) => read,
+        Err(error) => return body::failed(exchange, &error),
     };
-    show_body(exchange, &gathered);
+    if !streams {
+        show_body(exchange, &gathered);
+    }
     let length = body_length(exchange, proxy, &gathered, streams);
     let (gathered, length) = replaced_body(exchange, proxy, gathered, length);
-    if streams {
-        let limit = live.site().place(exchange.request.location).settings.client.max_body_size;
-        exchange.body.limit(limit);
-        body::invite(exchange).await;
-    }
     let mut head = exchange.client.thread.buffers.small();
     write_head(exchange, &destination, length, &mut head);
     let chunked = length == BodyLength::Chunked;
     let mut sending = Sending::new(head, gathered, streams, chunked);
     let next = tries(exchange, proxy, &mut peers, &mut sending).await;
-    let (head, _) = sending.into_parts();
+    let at_hand = proxy.pass_request_body && proxy.set_body.is_none() && !sending.spent;
+    let (head, gathered) = sending.into_parts();
     exchange.client.thread.buffers.give(head);
     if matches!(next, Next::Error(_)) {
         peers.bind(exchange);
     }
     peers.end();
+    let goes_on = match next {
+        Next::Done | Next::Abort => false,
+        Next::Error(status) => answer::has_error_page(exchange, status),
+        _ => true,
+    };
+    // Another location may pass the request on.
+    if goes_on
+        && at_hand
+        && let Err(error) = body::keep(exchange, gathered).await
+    {
+        return body::failed(exchange, &error);
+    }
     next
+}
+
+/// Reads the client's body as far as it is to be at hand before a peer is asked. True when the rest of it goes to the
+/// peer while it arrives.
+async fn read_body(exchange: &mut Exchange<'_>, proxy: &Proxy) -> Result<(Gathered, bool), BodyError> {
+    if streams_body(exchange, proxy) {
+        let (gathered, whole) = body::at_hand(exchange).await?;
+        Ok((gathered, !whole))
+    } else if proxy.pass_request_body {
+        Ok((body::gather(exchange).await?, false))
+    } else {
+        Ok((Gathered::default(), false))
+    }
 }
 
 fn write_head(exchange: &mut Exchange<'_>, destination: &Destination, length: BodyLength, out: &mut Vec<u8>) {
@@ -122,7 +140,8 @@ fn body_length(exchange: &Exchange<'_>, proxy: &Proxy, gathered: &Gathered, stre
         (true, false, Some(length)) => BodyLength::Known(length),
         _ if !proxy.pass_request_body => head.content_length.map_or(BodyLength::None, BodyLength::Known),
         (false, true, _) => BodyLength::Known(gathered.len()),
-        (_, _, Some(length)) if exchange.is_sub && length != gathered.len() => BodyLength::None,
+        // It was read for somebody else, or refused.
+        (_, _, Some(length)) if length != gathered.len() => BodyLength::None,
         (_, _, Some(length)) => BodyLength::Known(length),
         (_, _, None) => BodyLength::None,
     }
@@ -194,18 +213,10 @@ async fn tries(exchange: &mut Exchange<'_>, proxy: &Proxy, peers: &mut Peers, se
                 continue;
             }
             Err(Failure::Event(event)) => event,
-            Err(Failure::Client(error)) => {
+            Err(failure) => {
                 peers.release(Outcome::Neutral);
-                let error = body::unreadable(exchange, error);
-                return body::failed(exchange, &error);
-            }
-            Err(Failure::ClientGone) => {
-                peers.release(Outcome::Neutral);
-                return client_left(exchange);
-            }
-            Err(Failure::Internal) => {
-                peers.release(Outcome::Neutral);
-                return Next::Error(500);
+                answer::end_try(exchange, started);
+                return given_up(exchange, failure);
             }
         };
         fresh_only = false;
@@ -217,6 +228,18 @@ async fn tries(exchange: &mut Exchange<'_>, proxy: &Proxy, peers: &mut Peers, se
             return Next::Error(retry::final_status(event));
         }
         sending.again();
+    }
+}
+
+/// The end of a request that no peer is to blame for.
+fn given_up(exchange: &mut Exchange<'_>, failure: Failure) -> Next {
+    match failure {
+        Failure::Client(error) => {
+            let error = body::unreadable(exchange, error);
+            body::failed(exchange, &error)
+        }
+        Failure::ClientGone => client_left(exchange),
+        Failure::Internal | Failure::Event(_) | Failure::Stale => Next::Error(500),
     }
 }
 
@@ -238,11 +261,9 @@ fn situation(
 }
 
 fn note_end(exchange: &mut Exchange<'_>, event: Event, started: u64) {
+    answer::end_try(exchange, started);
     if let Some(last) = exchange.request.tries.last_mut() {
-        last.response = Some(clock::mono_ms().saturating_sub(started));
-        if last.status.is_none() {
-            last.status = Some(retry::final_status(event));
-        }
+        last.status.get_or_insert(retry::final_status(event));
     }
 }
 
@@ -292,7 +313,7 @@ async fn attempt(
     started: u64,
 ) -> Result<Answered, Failure> {
     let address = peers.address().clone();
-    let idle = if fresh_only { None } else { peers.pool().and_then(|pool| pool.take(&address, bound)) };
+    let idle = if fresh_only { None } else { peers.pool().and_then(|pool| pool.take(&address, bound, started)) };
     let mut link = match idle {
         Some(link) => link,
         None => open(exchange, proxy, &address, bound).await?,
@@ -398,8 +419,7 @@ async fn converse(
                 end = None;
             }
         }
-        loop {
-            let Poll::Ready(read) = link.stream.poll_read(cx, bytes) else { break };
+        while let Poll::Ready(read) = link.stream.poll_read(cx, bytes) {
             match read {
                 Ok(0) => return Poll::Ready(send_failed.take().map_or(Turn::Closed, Turn::SendFailed)),
                 Ok(_) => end = None,
@@ -412,7 +432,7 @@ async fn converse(
                 None => continue,
             }
         }
-        if send_failed.is_none() && watch && client_gone(exchange, cx) {
+        if send_failed.is_none() && watch && exchange.client_gone(cx) {
             return Poll::Ready(Turn::ClientGone);
         }
         if sending.awaits_client() != awaits_client {
@@ -511,25 +531,4 @@ fn conclude(
         }
     }
     Err(Failure::Event(Event::Error))
-}
-
-/// Whether the client has closed its connection. Bytes of its next request are kept.
-fn client_gone(exchange: &mut Exchange<'_>, cx: &mut Context<'_>) -> bool {
-    if exchange.body.is_pending() {
-        return false;
-    }
-    let client = &mut *exchange.client;
-    if client.stream.is_fresh() {
-        if client.deadline.poll(cx, client.watch_from).is_pending() {
-            return false;
-        }
-        if client.stream.register().is_err() {
-            return true;
-        }
-    }
-    let request = &mut *exchange.request;
-    if request.bytes.len() == request.bytes.capacity() {
-        return false;
-    }
-    matches!(exchange.client.stream.poll_read(cx, &mut request.bytes), Poll::Ready(Ok(0) | Err(_)))
 }

@@ -47,12 +47,13 @@ impl Pool {
     }
 
     /// The connection that idled shortest and is still open.
-    pub(crate) fn take(&self, address: &ListenAddress, bound: Option<SocketAddr>) -> Option<Link> {
+    pub(crate) fn take(&self, address: &ListenAddress, bound: Option<SocketAddr>, now: u64) -> Option<Link> {
+        let limit = self.limits.get().timeout.0;
         let mut idle = self.idle.borrow_mut();
         loop {
             let at = idle.iter().rposition(|idle| idle.address == *address && idle.link.bound == bound)?;
-            let mut link = idle.remove(at)?.link;
-            if is_quiet(&link) {
+            let Idle { mut link, since, .. } = idle.remove(at)?;
+            if now.saturating_sub(since) < limit && is_quiet(&link) {
                 link.reused = true;
                 return Some(link);
             }

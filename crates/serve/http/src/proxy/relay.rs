@@ -473,7 +473,7 @@ impl Relay<'_> {
             self.grow(exchange);
             return Ok(true);
         }
-        self.to_file(exchange)
+        self.move_to_file(exchange)
     }
 
     fn grow(&mut self, exchange: &Exchange<'_>) {
@@ -486,7 +486,7 @@ impl Relay<'_> {
 
     /// Moves what waits in memory behind what is in the file, or starts a file. What is framed first goes first:
     /// `out` stays in memory, `raw` goes.
-    fn to_file(&mut self, exchange: &Exchange<'_>) -> Result<bool, Stop> {
+    fn move_to_file(&mut self, exchange: &Exchange<'_>) -> Result<bool, Stop> {
         let limit = self.proxy.max_temp_file_size;
         let held = self.spill.as_ref().map_or(0, |spill| spill.len);
         let data = self.raw.get(self.ready..self.at).unwrap_or_default();

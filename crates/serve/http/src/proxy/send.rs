@@ -47,8 +47,14 @@ pub(crate) struct Sending {
 const FILE_PIECE: usize = 64 * 1024;
 
 impl Sending {
-    pub(crate) fn new(head: Vec<u8>, body: Gathered, streams: bool, chunked: bool) -> Self {
+    /// With `streams` the body at hand is only its beginning; the rest comes from the client.
+    pub(crate) fn new(mut head: Vec<u8>, body: Gathered, streams: bool, chunked: bool) -> Self {
+        let chunked = streams && chunked;
+        if chunked && !body.memory.is_empty() {
+            write_chunk_head(&mut head, body.memory.len());
+        }
         Self {
+            piece: behind_memory(chunked, &body),
             head,
             body,
             streams,
@@ -56,7 +62,6 @@ impl Sending {
             head_at: 0,
             memory_at: 0,
             file_at: 0,
-            piece: Vec::new(),
             piece_at: 0,
             source_done: false,
             done: false,
@@ -71,7 +76,7 @@ impl Sending {
         self.head_at = 0;
         self.memory_at = 0;
         self.file_at = 0;
-        self.piece.clear();
+        self.piece = behind_memory(self.chunked, &self.body);
         self.piece_at = 0;
         self.done = false;
         self.source_done = false;
@@ -161,22 +166,34 @@ impl Sending {
         request: &mut Request,
     ) -> Poll<Result<(), BodyError>> {
         let mut data = Vec::new();
-        let count = ready!(reader.poll_data(cx, &mut client.stream, request, &mut data))?;
-        self.spent = true;
-        if count == 0 {
-            self.source_done = true;
-            if self.chunked {
-                self.piece.extend_from_slice(b"0\r\n\r\n");
+        // What is there goes as one chunk, and its end with it.
+        while data.len() < FILE_PIECE && !self.source_done {
+            match reader.poll_data(cx, &mut client.stream, request, &mut data)? {
+                Poll::Ready(count) => self.source_done = count == 0,
+                Poll::Pending if data.is_empty() => return Poll::Pending,
+                Poll::Pending => break,
             }
-        } else if self.chunked {
+        }
+        self.spent = true;
+        if !self.chunked {
+            self.piece = data;
+            return Poll::Ready(Ok(()));
+        }
+        if !data.is_empty() {
             write_chunk_head(&mut self.piece, data.len());
             self.piece.extend_from_slice(&data);
             self.piece.extend_from_slice(b"\r\n");
-        } else {
-            self.piece = data;
+        }
+        if self.source_done {
+            self.piece.extend_from_slice(b"0\r\n\r\n");
         }
         Poll::Ready(Ok(()))
     }
+}
+
+/// What ends the chunk that the body at hand is.
+fn behind_memory(chunked: bool, body: &Gathered) -> Vec<u8> {
+    if chunked && !body.memory.is_empty() { b"\r\n".to_vec() } else { Vec::new() }
 }
 
 /// Reads the next piece of a spilled body. False at its end.

@@ -6,7 +6,7 @@ use std::task::Poll;
 use super::{Relay, Stop};
 use crate::deadline;
 use crate::exchange::Exchange;
-use crate::filter::Filter;
+use crate::filter::{self, Filter};
 use crate::proxy::pool::Link;
 use crate::proxy::send::Sending;
 
@@ -28,6 +28,7 @@ impl Relay<'_> {
     ) -> Stop {
         loop {
             if let Err(fault) = self.digest(exchange) {
+                filter::cut(exchange).await;
                 return Stop::Peer(fault);
             }
             let mut piece = self.tap.take().unwrap_or_default();
@@ -49,6 +50,7 @@ impl Relay<'_> {
                 came = self.come(exchange, sending, link, true).await;
             }
             if let Came::Stop(stop) = came {
+                filter::cut(exchange).await;
                 return stop;
             }
         }
