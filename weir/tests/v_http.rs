@@ -82,9 +82,59 @@ fn a_streamed_body_that_does_not_come() {
 
 #[test]
 fn an_upgrade_that_nobody_asked_for() {
-    let upstream =
-        Upstream::raw("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\nHTTP/1.1 200 OK\r\n");
+    let upstream = Upstream::raw(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\nHTTP/1.1 200 OK\r\n",
+    );
     let server = proxy_to(&upstream, MODERN);
     assert_eq!(support::get(&server, "/").status, 502);
     server.wait_for_log("upstream sent status 101 for a request without \"Upgrade\"");
+}
+
+/// Whoever looks for the cause finds what was sent.
+#[test]
+fn lines_that_are_none_are_logged() {
+    let server = support::serve("server { listen 127.0.0.1:PORT; location / { return 200 x; } }");
+    for (sent, status, logged) in [
+        ("\r\nG@T /x HTTP/1.1\r\nHost: a\r\n\r\n", "400", "\"G@T /x HTTP/1.1\""),
+        ("\x16\x03\x01\x02hello\r\n\r\n", "400", "\"\\x16\\x03\\x01\\x02hello\""),
+        ("GET /../../etc/passwd HTTP/1.1\r\n\r\n", "400", "\"GET /../../etc/passwd HTTP/1.1\""),
+    ] {
+        assert_eq!(support::exchange(&server, sent).status.to_string(), status, "{sent:?}");
+        let line = format!("] {logged} {status} ");
+        common::until(&line, || server.site.read("access.log").contains(&line).then_some(()));
+        server.wait_for_log(&format!("request: {logged}"));
+    }
+}
+
+/// What a location returns is for the methods that it lets in.
+#[test]
+fn a_method_that_is_denied_gets_no_return() {
+    let server = support::serve(
+        "server { listen 127.0.0.1:PORT;
+             location / { limit_except GET { deny all; } if ($arg_a) { return 201 if; } return 200 secret; } }",
+    );
+    let ask = |method: &str, target: &str| {
+        let request = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
+        let mut client = Client::to(&server);
+        client.send(request);
+        client.answer_to(method).status
+    };
+    assert_eq!((ask("GET", "/"), ask("HEAD", "/"), ask("GET", "/?a=1")), (200, 200, 201));
+    assert_eq!((ask("POST", "/"), ask("DELETE", "/?a=1")), (403, 403));
+}
+
+#[test]
+fn a_returned_text_shows_its_own_status() {
+    let server = support::serve(
+        "server { listen 127.0.0.1:PORT; error_page 502 = @named; error_page 503 @kept;
+             location /a { return 202 $status; } location /b { return 502; } location /c { return 503; }
+             location @named { return 200 $status; } location @kept { return 200 $status; } }",
+    );
+    let get = |target: &str| {
+        let answer = support::get(&server, target);
+        (answer.status, answer.text())
+    };
+    assert_eq!(get("/a"), (202, "202".to_owned()));
+    assert_eq!(get("/b"), (200, "200".to_owned()));
+    assert_eq!(get("/c"), (503, "503".to_owned()));
 }

@@ -55,7 +55,8 @@ fn nobody_else_can_write_its_files() {
     let pid: u32 = site.read("nginx.pid").trim().parse().expect("a number");
     let stderr = format!("/proc/{pid}/fd/2");
     until("standard error is the new log", || {
-        (std::fs::read_link(&stderr).ok()? == std::fs::canonicalize(site.file("error.log")).ok()?).then_some(())
+        (std::fs::read_link(&stderr).ok()? == std::fs::canonicalize(site.file("error.log")).ok()?)
+            .then_some(())
     });
     send_signal(pid, Signal::Quit).expect("it lives");
     until("the end", || (!site.file("nginx.pid").exists()).then_some(()));
@@ -77,7 +78,8 @@ fn an_access_log_that_takes_nothing() {
     assert_eq!(server.get().expect("it serves all the same"), "x");
     server.wait_for_log("[alert] ");
     let log = server.site.read("error.log");
-    let expected = "write() to \"/dev/full\" failed (28: No space left on device); 1 lines of the access log are lost";
+    let expected =
+        "write() to \"/dev/full\" failed (28: No space left on device); 1 lines of the access log are lost";
     assert!(log.contains(expected), "{log}");
 }
 

@@ -261,10 +261,10 @@ table! {
     ];
     "ngx_http_ssl_module", HTTP_SERVER, TLS => [
         "ssl_certificate", "ssl_certificate_key", "ssl_certificate_cache", "ssl_ech_file",
-        "ssl_password_file", "ssl_certificate_compression", 
+        "ssl_password_file", "ssl_certificate_compression",
         "ssl_verify_client",
         "ssl_verify_depth", "ssl_client_certificate", "ssl_trusted_certificate",
-        
+
         "ssl_session_ticket_key", "ssl_crl", "ssl_ocsp_responder",
         "ssl_ocsp_cache", "ssl_stapling_file", "ssl_stapling_responder", "ssl_stapling_verify",
         "ssl_early_data", "ssl_conf_command", "ssl_reject_handshake",

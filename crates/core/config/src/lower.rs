@@ -184,6 +184,12 @@ fn step<'a>(
     Ok(None)
 }
 
+/// A word behind the first that is the name of a directive: most likely the end of the line before was forgotten.
+fn swallowed(directive: &Directive) -> Option<&str> {
+    let later = directive.args.iter().skip(1).filter(|word| !word.quoted);
+    later.map(|word| word.text.as_str()).find(|text| crate::directives().any(|known| known.name == *text))
+}
+
 fn check_shape(directive: &Directive, known: &crate::Directive) -> Result<(), Problem> {
     let name = known.name;
     if !known.block && directive.block.is_some() {
@@ -194,6 +200,9 @@ fn check_shape(directive: &Directive, known: &crate::Directive) -> Result<(), Pr
     }
     if !known.arguments.takes(directive.args.len()) {
         let problem = Problem::new(format!(r#"invalid number of arguments in "{name}" directive"#));
+        if let Some(next) = swallowed(directive) {
+            return Err(problem.help(format!(r#"is a ";" missing in front of "{next}"?"#)));
+        }
         return Err(match known.syntax {
             "" if known.block => problem.help(format!("it is written: {name} {{ ... }}")),
             "" => problem.help(format!("it is written: {name};")),

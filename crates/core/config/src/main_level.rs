@@ -256,7 +256,8 @@ fn user(process: &mut Process, args: &Args<'_>, scope: &mut Scope<'_>) -> Result
         // Without a group nginx takes the one that is called like the user.
         let named = group.as_deref().unwrap_or(args.text(0));
         scope.env.account(args.text(0), named).map_err(|text| {
-            Problem::new(text).help("name a user and a group of this machine, or make them with `useradd -rU`")
+            Problem::new(text)
+                .help("name a user and a group of this machine, or make them with `useradd -rU`")
         })?;
     }
     process.user = Some(User { name: args.text(0).to_owned(), group });

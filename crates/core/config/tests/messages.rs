@@ -30,6 +30,18 @@ fn the_four_errors_of_the_frame() {
 }
 
 #[test]
+fn a_forgotten_semicolon_is_guessed() {
+    let help = |text: &str| {
+        let machine = Machine::with(text);
+        machine.load().expect_err("it is wrong").first().expect("an error").help.clone()
+    };
+    let text = "events {}\nhttp {\n default_type text/html\n etag off;\n}\n";
+    assert_eq!(help(text), [r#"is a ";" missing in front of "etag"?"#]);
+    let text = "events {}\nhttp {\n default_type text/html \"etag\";\n}\n";
+    assert_eq!(help(text), ["it is written: default_type TYPE;"]);
+}
+
+#[test]
 fn suggestions_name_the_nearest_word_and_the_contexts() {
     let machine = Machine::with("events {}\nhttp {\n lisen 80;\n}\n");
     let failure = machine.load().expect_err("the word is wrong");

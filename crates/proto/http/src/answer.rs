@@ -14,7 +14,7 @@ pub struct Answer {
     pub content_length: Option<u64>,
     pub last_modified: Option<Vec<u8>>,
     pub location: Option<Vec<u8>>,
-    /// A peer's own Server and Date, when they are passed.
+    /// A peer's own Server and Date, when they are passed; empty when it sent none, and none is written.
     pub server: Option<Vec<u8>>,
     pub date: Option<Vec<u8>>,
     pub chunked: bool,
@@ -69,7 +69,9 @@ impl Answer {
     /// in quotes goes.
     pub fn weaken_etag(&mut self) {
         let tag = self.fields().find(|(name, _)| name.eq_ignore_ascii_case(b"etag"));
-        let Some(tag) = tag.map(|(_, tag)| tag.to_vec()).filter(|tag| !tag.starts_with(b"W/")) else { return };
+        let Some(tag) = tag.map(|(_, tag)| tag.to_vec()).filter(|tag| !tag.starts_with(b"W/")) else {
+            return;
+        };
         self.remove("etag");
         if tag.starts_with(b"\"") {
             self.push(b"ETag", &[b"W/", tag.as_slice()].concat());
@@ -92,12 +94,18 @@ impl Answer {
         } else {
             out.extend_from_slice(&self.reason);
         }
-        out.extend_from_slice(b"\r\nServer: ");
-        match &self.server {
-            Some(server) => out.extend_from_slice(server),
-            None => write_server(server_tokens, out),
+        match self.server.as_deref() {
+            Some(b"") => {}
+            Some(server) => line(out, b"Server", server),
+            None => {
+                out.extend_from_slice(b"\r\nServer: ");
+                write_server(server_tokens, out);
+            }
         }
-        line(out, b"Date", self.date.as_deref().unwrap_or(date));
+        match self.date.as_deref() {
+            Some(b"") => {}
+            passed => line(out, b"Date", passed.unwrap_or(date)),
+        }
         if let Some(content_type) = &self.content_type {
             line(out, b"Content-Type", content_type);
             if let Some(charset) = &self.charset {

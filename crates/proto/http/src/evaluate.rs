@@ -122,7 +122,8 @@ impl Request {
     }
 
     fn cookie(&self, name: &[u8], out: &mut Vec<u8>) -> bool {
-        let cookies = self.head.fields.iter().filter(|f| f.name.of(&self.bytes).eq_ignore_ascii_case(b"cookie"));
+        let cookies =
+            self.head.fields.iter().filter(|f| f.name.of(&self.bytes).eq_ignore_ascii_case(b"cookie"));
         for field in cookies {
             for pair in field.value.of(&self.bytes).split(|&byte| byte == b';') {
                 let pair = pair.trim_ascii();
@@ -139,9 +140,12 @@ impl Request {
 
     fn upstream_cookie(&self, name: &[u8], out: &mut Vec<u8>) -> bool {
         let head = &self.upstream;
-        let cookies = head.fields.iter().filter(|f| f.name.of(&head.bytes).eq_ignore_ascii_case(b"set-cookie"));
+        let cookies =
+            head.fields.iter().filter(|f| f.name.of(&head.bytes).eq_ignore_ascii_case(b"set-cookie"));
         for field in cookies {
-            let Some((start, rest)) = field.value.of(&head.bytes).split_at_checked(name.len()) else { continue };
+            let Some((start, rest)) = field.value.of(&head.bytes).split_at_checked(name.len()) else {
+                continue;
+            };
             // Only spaces count as blank here.
             if let (true, [b'=', rest @ ..]) = (start.eq_ignore_ascii_case(name), after_spaces(rest)) {
                 let rest = after_spaces(rest);
@@ -271,7 +275,7 @@ impl Request {
         match builtin {
             B::Args | B::QueryString => return some(&self.args, out),
             B::Uri | B::DocumentUri => out.extend_from_slice(&self.uri),
-            B::Request => out.extend_from_slice(self.text(self.head.request_line)),
+            B::Request => out.extend_from_slice(self.request_line()),
             B::RequestUri => match &self.head.absolute {
                 None => out.extend_from_slice(self.text(self.head.target)),
                 // Scheme and host are no part of it.

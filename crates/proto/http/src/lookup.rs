@@ -87,7 +87,9 @@ impl GeoTable {
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
         for (index, (first, last, _)) in geo.ranges.iter().enumerate() {
             match (first, last) {
-                (IpAddr::V4(first), IpAddr::V4(last)) => v4.push((u32::from(*first), u32::from(*last), index)),
+                (IpAddr::V4(first), IpAddr::V4(last)) => {
+                    v4.push((u32::from(*first), u32::from(*last), index))
+                }
                 (IpAddr::V6(first), IpAddr::V6(last)) => {
                     v6.push((u128::from(*first), u128::from(*last), index));
                 }
@@ -163,7 +165,8 @@ impl Request {
     }
 
     fn behind_proxies(&self, geo: &Geo, address: IpAddr) -> IpAddr {
-        let trusted = |address: IpAddr| geo.proxies.iter().any(|(first, last)| *first <= address && address <= *last);
+        let trusted =
+            |address: IpAddr| geo.proxies.iter().any(|(first, last)| *first <= address && address <= *last);
         let forwarded: Vec<&[u8]> = self
             .head
             .fields

@@ -14,7 +14,10 @@ pub enum Target {
     /// Index into the upstreams of the configuration.
     Upstream(usize),
     /// A name that no upstream block has: an address, or a host to resolve.
-    Host { host: String, port: u16 },
+    Host {
+        host: String,
+        port: u16,
+    },
     Unix(String),
 }
 
@@ -61,15 +64,17 @@ pub fn destination(
     }
 }
 
-fn evaluated(request: &mut Request, scope: Scope<'_>, template: &Template) -> Result<Destination, TargetError> {
+fn evaluated(
+    request: &mut Request,
+    scope: Scope<'_>,
+    template: &Template,
+) -> Result<Destination, TargetError> {
     let url = String::from_utf8_lossy(&request.expanded(scope, template)).into_owned();
     if url.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://")) {
         return Err(TargetError::Https(url));
     }
-    let Some(rest) = url
-        .get(..7)
-        .filter(|scheme| scheme.eq_ignore_ascii_case("http://"))
-        .and_then(|_| url.get(7..))
+    let Some(rest) =
+        url.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("http://")).and_then(|_| url.get(7..))
     else {
         return Err(TargetError::Scheme(url));
     };

@@ -12,7 +12,9 @@ pub fn location(request: &mut Request, scope: Scope<'_>, place: &Place, value: &
     match &place.settings.proxy.redirect {
         Redirects::Off => None,
         Redirects::Default => default_redirect(place, value),
-        Redirects::List(list) => first_hit(request, scope, list, &place.redirect_matchers, value, Rule::Prefix),
+        Redirects::List(list) => {
+            first_hit(request, scope, list, &place.redirect_matchers, value, Rule::Prefix)
+        }
     }
 }
 
@@ -115,7 +117,14 @@ pub fn set_cookie(request: &mut Request, scope: Scope<'_>, place: &Place, value:
     for attribute in attributes.iter_mut().skip(1) {
         let Some(value) = &attribute.value else { continue };
         let new = if attribute.name.eq_ignore_ascii_case(b"domain") {
-            first_hit(request, scope, &proxy.cookie_domain, &place.cookie_domain_matchers, value, Rule::Domain)
+            first_hit(
+                request,
+                scope,
+                &proxy.cookie_domain,
+                &place.cookie_domain_matchers,
+                value,
+                Rule::Domain,
+            )
         } else if attribute.name.eq_ignore_ascii_case(b"path") {
             first_hit(request, scope, &proxy.cookie_path, &place.cookie_path_matchers, value, Rule::Prefix)
         } else {
@@ -157,7 +166,12 @@ fn joined(attributes: &[Attribute]) -> Vec<u8> {
     out
 }
 
-fn cookie_flags(request: &mut Request, scope: Scope<'_>, place: &Place, attributes: &mut Vec<Attribute>) -> bool {
+fn cookie_flags(
+    request: &mut Request,
+    scope: Scope<'_>,
+    place: &Place,
+    attributes: &mut Vec<Attribute>,
+) -> bool {
     let Some(name) = attributes.first().map(|first| first.name.clone()) else { return false };
     let Some(line) = matching_flags(request, scope, place, &name) else { return false };
     let flags: Vec<String> = line

@@ -327,6 +327,20 @@ impl Request {
         span.of(&self.bytes)
     }
 
+    /// The request line; of one that was refused or did not come to its end, what is there of it.
+    #[must_use]
+    pub fn request_line(&self) -> &[u8] {
+        let line = self.text(self.head.request_line);
+        if !line.is_empty() {
+            return line;
+        }
+        let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+        let start = self.bytes.iter().position(|byte| !is_end(byte)).unwrap_or(self.bytes.len());
+        let rest = self.bytes.get(start..).unwrap_or_default();
+        let end = rest.iter().position(is_end).unwrap_or(rest.len());
+        rest.get(..end).unwrap_or_default()
+    }
+
     /// The method of the client's request line or of the redirect that replaced it.
     #[must_use]
     pub fn method(&self) -> &[u8] {
@@ -391,7 +405,11 @@ impl Request {
     /// The name that stands for the server in redirects and `$host`: the client's, else the server's.
     #[must_use]
     pub fn host_or_server(&self, http: &Http) -> Vec<u8> {
-        if self.host.is_empty() { server_name(http, self.server).as_bytes().to_vec() } else { self.host.clone() }
+        if self.host.is_empty() {
+            server_name(http, self.server).as_bytes().to_vec()
+        } else {
+            self.host.clone()
+        }
     }
 }
 

@@ -71,7 +71,11 @@ impl Run<'_, '_> {
             }
             Step::Return { status: 444, .. } => Flow::Done(Verdict::Close),
             Step::Return { status, text } => {
-                let text = text.as_ref().map(|text| self.request.expanded(self.scope, text));
+                let text = text.as_ref().map(|text| {
+                    // The text may show it.
+                    self.request.answer.status = *status;
+                    self.request.expanded(self.scope, text)
+                });
                 Flow::Done(Verdict::Return { status: *status, text })
             }
             Step::If { condition, then, location } => self.branch(condition, then, *location),

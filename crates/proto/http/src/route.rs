@@ -138,7 +138,9 @@ impl Children {
         if self.lengths.is_empty() {
             return self.prefixes.iter().find(|(name, _)| uri.starts_with(name)).map(|(_, id)| *id);
         }
-        self.lengths.iter().find_map(|&length| uri.get(..length).and_then(|head| self.by_name.get(head)).copied())
+        self.lengths
+            .iter()
+            .find_map(|&length| uri.get(..length).and_then(|head| self.by_name.get(head)).copied())
     }
 }
 

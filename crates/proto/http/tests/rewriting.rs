@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use weir_config::{Environment, Options};
 use weir_http::evaluate::{Scope, World, size};
+use weir_http::pass::{Target, destination};
+use weir_http::redirect::set_cookie;
 use weir_http::request::UriState;
 use weir_http::rewrite::{Verdict, run};
-use weir_http::wire::head::{HeadLimits, Progress};
+use weir_http::wire::head::{Field, HeadLimits, Progress, Span};
 use weir_http::wire::uri::normalize;
 use weir_http::{Facts, Request, Site};
-use weir_model::{Builtin, FileTest, Level, ListenAddress};
+use weir_model::{Builtin, FileTest, Handler, Level, ListenAddress, ProxyTarget, Variable};
 use weir_syntax::Source;
 
 struct Text(String);
@@ -102,8 +104,8 @@ impl Run {
     }
 }
 
-/// Runs the program of the server's level for a target. `http` stands in the http block.
-fn served(http: &str, server: &str, target: &str) -> Run {
+/// A compiled configuration and a request for a target. `http` stands in the http block.
+fn prepared(http: &str, server: &str, target: &str) -> (Site, Request) {
     let text = Text(format!("events {{}} http {{ {http} server {{ listen 127.0.0.1:80; {server} }} }}"));
     let loaded = weir_config::load(&Options::default(), &text).unwrap_or_else(|failure| panic!("{failure}"));
     let site = Site::new(Arc::new(loaded.config)).expect("a configuration that was checked compiles");
@@ -131,6 +133,12 @@ fn served(http: &str, server: &str, target: &str) -> Run {
         normalize(target.as_bytes(), true, &mut request.uri, &mut request.args).expect("a good target");
     request.quoted = flags.quoted;
     request.location = site.http().servers[0].root;
+    (site, request)
+}
+
+/// Runs the program of the server's level.
+fn served(http: &str, server: &str, target: &str) -> Run {
+    let (site, mut request) = prepared(http, server, target);
     let world = Still::default();
     let place = site.place(request.location);
     let verdict = run(&mut request, Scope { site: &site, world: &world }, place);
@@ -233,7 +241,90 @@ fn the_status_of_an_error_page_is_the_status() {
     let site = Site::new(Arc::new(loaded.config)).expect("a configuration that was checked compiles");
     let world = Still::default();
     let mut out = Vec::new();
-    let status = weir_model::Variable::Builtin(Builtin::Status);
+    let status = Variable::Builtin(Builtin::Status);
     assert!(run.request.variable(Scope { site: &site, world: &world }, &status, &mut out));
     assert_eq!(out, b"404");
+}
+
+#[test]
+fn a_cookie_domain_keeps_its_leading_dot() {
+    let (site, mut request) = prepared("", "proxy_cookie_domain .a.test b.test;", "/");
+    let world = Still::default();
+    let place = site.place(request.location);
+    let mut changed = |value: &[u8]| {
+        let new = set_cookie(&mut request, Scope { site: &site, world: &world }, place, value);
+        new.map(|new| String::from_utf8_lossy(&new).into_owned())
+    };
+    assert_eq!(changed(b"v=1; Domain=.A.test; Secure").as_deref(), Some("v=1; Domain=.b.test; Secure"));
+    assert_eq!(changed(b"v=1; Domain=a.test").as_deref(), Some("v=1; Domain=b.test"));
+    assert_eq!(changed(b"v=1; Domain=x.a.test"), None);
+}
+
+#[test]
+fn an_upstream_cookie_may_have_spaces_around_but_no_tabs() {
+    let (site, mut request) = prepared("", "", "/");
+    let world = Still::default();
+    for (line, value) in [
+        ("tc = a b ; Path=/", Some("a b ")),
+        ("TC==;x", Some("=")),
+        ("tc\t=a", None),
+        ("=tc=a", None),
+        ("tcx=a", None),
+        ("tc", None),
+    ] {
+        request.upstream.bytes = line.as_bytes().to_vec();
+        request.upstream.bytes.extend_from_slice(b"set-cookie");
+        let (end, all) = (line.len() as u32, request.upstream.bytes.len() as u32);
+        let (value_at, name) = (Span { start: 0, end }, Span { start: end, end: all });
+        request.upstream.fields = vec![Field { name, value: value_at }];
+        let mut out = Vec::new();
+        let cookie = Variable::UpstreamCookie("tc".into());
+        let found = request.variable(Scope { site: &site, world: &world }, &cookie, &mut out);
+        assert_eq!(found.then(|| String::from_utf8_lossy(&out).into_owned()).as_deref(), value, "{line}");
+    }
+}
+
+#[test]
+fn proxy_pass_with_variables_finds_groups_by_name_and_port() {
+    let server = "location /a { proxy_pass http://127.0.0.1:81; } location /b { proxy_pass http://u; } \
+                  location /v { proxy_pass http://$arg_to; }";
+    let http = "upstream u { server 127.0.0.1:82; }";
+    let target = |to: &str| {
+        let (site, mut request) = prepared(http, server, &format!("/v?to={to}"));
+        let world = Still::default();
+        let pass = site.places.iter().find_map(|place| match &place.handler {
+            Handler::Proxy(pass) if matches!(pass.target, ProxyTarget::Template(_)) => {
+                Some(pass.target.clone())
+            }
+            _ => None,
+        });
+        let pass = pass.expect("one location has variables");
+        let found = destination(&mut request, Scope { site: &site, world: &world }, &pass);
+        match found.expect("a good URL").target {
+            Target::Upstream(index) => site.http().upstreams[index].name.clone(),
+            Target::Host { host, port } => format!("{host} {port}"),
+            Target::Unix(path) => path,
+        }
+    };
+    assert_eq!(target("U"), "u");
+    assert_eq!(target("127.0.0.1:81"), "127.0.0.1");
+    assert_eq!(target("u:81"), "u 81");
+    assert_eq!(target("127.0.0.1"), "127.0.0.1 80");
+}
+
+#[test]
+fn request_method_follows_redirects_but_not_subrequests() {
+    let (site, mut request) = prepared("", "", "/");
+    let world = Still::default();
+    let shown = |request: &mut Request| {
+        let mut out = Vec::new();
+        let method = Variable::Builtin(Builtin::RequestMethod);
+        request.variable(Scope { site: &site, world: &world }, &method, &mut out);
+        String::from_utf8_lossy(&out).into_owned()
+    };
+    assert_eq!(shown(&mut request), "GET");
+    request.method = b"HEAD".to_vec();
+    assert_eq!(shown(&mut request), "HEAD");
+    request.is_sub = true;
+    assert_eq!(shown(&mut request), "GET");
 }

@@ -23,13 +23,24 @@ use crate::stream::Stream;
 #[derive(Debug)]
 pub(crate) enum Reader {
     None,
-    Length { left: u64, at: usize },
-    Chunked { body: Box<ChunkedBody>, at: usize, done: bool },
+    Length {
+        left: u64,
+        at: usize,
+    },
+    Chunked {
+        body: Box<ChunkedBody>,
+        at: usize,
+        done: bool,
+    },
     /// Nobody wants the rest, and too much of it comes to wait for.
     Discarded,
     /// The body was read and is read again. `at` is the place in it, `used` the end of this request in the head's
     /// buffer.
-    Replay { body: Rc<Gathered>, at: u64, used: usize },
+    Replay {
+        body: Rc<Gathered>,
+        at: u64,
+        used: usize,
+    },
 }
 
 /// A body whose length is not known before its end.
@@ -61,7 +72,10 @@ pub(crate) enum BodyError {
     /// Chunks that are none.
     Malformed(String),
     /// More than `client_max_body_size`.
-    TooLarge { read: u64, more: u64 },
+    TooLarge {
+        read: u64,
+        more: u64,
+    },
     /// A temporary file could not be written.
     File,
 }
@@ -157,7 +171,8 @@ impl Reader {
                     if out.len() == out.capacity() {
                         out.reserve(SMALL);
                     }
-                    let count = ready!(stream.poll_read_at_most(cx, out, limit)).map_err(|_| BodyError::Gone)?;
+                    let count =
+                        ready!(stream.poll_read_at_most(cx, out, limit)).map_err(|_| BodyError::Gone)?;
                     if count == 0 {
                         return Poll::Ready(Err(BodyError::Gone));
                     }
@@ -210,7 +225,8 @@ fn poll_chunked(
             }
             continue;
         }
-        let found = body.decoder.advance(buffered).map_err(|error| BodyError::Malformed(error.to_string()))?;
+        let found =
+            body.decoder.advance(buffered).map_err(|error| BodyError::Malformed(error.to_string()))?;
         let fresh = if let Chunk::Data { len, .. } = found { len } else { 0 };
         body.check(fresh)?;
         body.read += fresh as u64;
@@ -287,7 +303,9 @@ impl Spill {
             match opened {
                 Ok(file) => return Ok(Self { file, path, len: 0, keep }),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound && !std::path::Path::new(folder).exists() => {
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotFound && !std::path::Path::new(folder).exists() =>
+                {
                     std::fs::create_dir_all(folder)?;
                 }
                 Err(error) => return Err(error),
@@ -391,7 +409,13 @@ async fn gather_behind(exchange: &mut Exchange<'_>, mut gathered: Gathered) -> R
         }
     }
     if to_file && gathered.file.is_none() {
-        spill(exchange, &mut gathered, &settings.body_temp_path, settings.body_in_file_only == BodyInFile::On, b"")?;
+        spill(
+            exchange,
+            &mut gathered,
+            &settings.body_temp_path,
+            settings.body_in_file_only == BodyInFile::On,
+            b"",
+        )?;
     }
     Ok(gathered)
 }
@@ -540,7 +564,8 @@ mod tests {
 
     fn read_all(gathered: &Gathered) -> (Vec<u8>, usize) {
         let (mut all, mut pieces) = (Vec::new(), 0);
-        while gathered.read_at(all.len() as u64, &mut all).expect("a body that was gathered can be read") > 0 {
+        while gathered.read_at(all.len() as u64, &mut all).expect("a body that was gathered can be read") > 0
+        {
             pieces += 1;
         }
         (all, pieces)

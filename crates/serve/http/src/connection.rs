@@ -86,7 +86,12 @@ impl Drop for Client {
 }
 
 /// Starts serving an accepted connection.
-pub(crate) fn spawn(thread: &Rc<Thread>, address: Rc<ListenAddress>, stream: Stream, peer: Option<SocketAddr>) {
+pub(crate) fn spawn(
+    thread: &Rc<Thread>,
+    address: Rc<ListenAddress>,
+    stream: Stream,
+    peer: Option<SocketAddr>,
+) {
     let counters = &thread.counters;
     counters.accepted.fetch_add(1, Relaxed);
     counters.handled.fetch_add(1, Relaxed);
@@ -245,10 +250,7 @@ async fn read_proxy_header(client: &mut Client, live: &Live, listener: usize) ->
                     Level::Error,
                     Some(client.facts.serial),
                     format_args!("broken header: {error} while reading PROXY protocol"),
-                    &weir_log::Context {
-                        client: Some(&client.facts.remote_text),
-                        ..weir_log::Context::NONE
-                    },
+                    &weir_log::Context { client: Some(&client.facts.remote_text), ..weir_log::Context::NONE },
                 );
                 break None;
             }

@@ -38,11 +38,16 @@ pub(crate) enum Next {
     TryFiles,
     Content,
     /// The answer has its status; the body is what `return` gave.
-    Return { text: Vec<u8> },
+    Return {
+        text: Vec<u8>,
+    },
     /// The answer is this status: `error_page` or a page of our own.
     Error(u16),
     /// Another URI of this server, with arguments.
-    Redirect { uri: Vec<u8>, args: Vec<u8> },
+    Redirect {
+        uri: Vec<u8>,
+        args: Vec<u8>,
+    },
     /// A named location.
     Named(Vec<u8>),
     /// The answer was sent.
@@ -56,7 +61,10 @@ pub(crate) enum Next {
 pub(crate) enum Sink {
     Client,
     /// A subrequest: the body is collected up to a bound, or dropped.
-    Collect { body: Vec<u8>, limit: usize },
+    Collect {
+        body: Vec<u8>,
+        limit: usize,
+    },
     /// It goes through filters, or into the page that includes it.
     Output(Box<Output>),
 }
@@ -88,7 +96,12 @@ pub(crate) struct Exchange<'c> {
 }
 
 impl<'c> Exchange<'c> {
-    pub(crate) fn new(client: &'c mut Client, live: Rc<Live>, listener: usize, request: Box<Request>) -> Self {
+    pub(crate) fn new(
+        client: &'c mut Client,
+        live: Rc<Live>,
+        listener: usize,
+        request: Box<Request>,
+    ) -> Self {
         Self {
             client,
             live,
@@ -231,7 +244,12 @@ impl<'c> Exchange<'c> {
         }
         let target = request.head.target;
         let request = &mut *self.request;
-        match uri::normalize(target.of(&request.bytes), server.merge_slashes, &mut request.uri, &mut request.args) {
+        match uri::normalize(
+            target.of(&request.bytes),
+            server.merge_slashes,
+            &mut request.uri,
+            &mut request.args,
+        ) {
             Ok(flags) => {
                 request.quoted = flags.quoted;
                 Next::ServerRewrite
@@ -285,7 +303,10 @@ impl<'c> Exchange<'c> {
 
     /// The head did not arrive in time.
     pub(crate) async fn head_timed_out(&mut self) {
-        self.log(Level::Info, format_args!("client timed out (110: Connection timed out) while reading client request headers"));
+        self.log(
+            Level::Info,
+            format_args!("client timed out (110: Connection timed out) while reading client request headers"),
+        );
         self.keep = false;
         self.request.answer.status = 408;
         self.request.request_length = self.request.bytes.len() as u64;
@@ -301,7 +322,10 @@ impl<'c> Exchange<'c> {
             self.logged = true;
             return;
         }
-        self.log(Level::Info, format_args!("client prematurely closed connection while reading client request headers"));
+        self.log(
+            Level::Info,
+            format_args!("client prematurely closed connection while reading client request headers"),
+        );
         self.request.answer.status = 400;
         log::access(self);
         self.logged = true;

@@ -55,8 +55,7 @@ impl Prepared {
                 Arc::new(group(upstream, before))
             })
             .collect();
-        let sticky =
-            Sticky::all(site.http(), &groups, previous.map_or(&[][..], |previous| &previous.sticky));
+        let sticky = Sticky::all(site.http(), &groups, previous.map_or(&[][..], |previous| &previous.sticky));
         let zones = Zones::new(site.http(), previous.map(|previous| &previous.zones));
         let mut syslogs = HashMap::new();
         for target in targets(&site) {

@@ -23,12 +23,10 @@ pub(crate) fn error(
     let request = &exchange.request;
     let http = live.site().http();
     let server = weir_http::request::server_name(http, request.server);
-    let line = request.text(request.head.request_line);
+    let line = request.request_line();
     let host = request.head.host.map(|host| request.text(host));
-    let client = request.real.map_or_else(
-        || request.facts.remote_text.clone(),
-        |(address, _)| address.to_string(),
-    );
+    let client =
+        request.real.map_or_else(|| request.facts.remote_text.clone(), |(address, _)| address.to_string());
     let context = Context {
         client: Some(&client),
         server: Some(&server),
@@ -51,7 +49,9 @@ pub(crate) fn access(exchange: &mut Exchange<'_>) {
             let value = exchange.evaluate(|request, scope, _| request.expanded(scope, condition));
             !value.is_empty() && value != b"0"
         });
-        let Some(format) = live.site().http().log_formats.get(line.format).filter(|_| wanted) else { continue };
+        let Some(format) = live.site().http().log_formats.get(line.format).filter(|_| wanted) else {
+            continue;
+        };
         match &line.sink {
             AccessOut::Sink(sink) => sink.push_with(|out| {
                 exchange.evaluate(|request, scope, _| {

@@ -83,6 +83,8 @@ fn too_large(exchange: &mut Exchange<'_>, place: &Place) -> Option<Next> {
 
 /// `rewrite`, `set`, `if` and `return` of the location.
 pub(crate) fn location_rewrite(exchange: &mut Exchange<'_>) -> Next {
+    // First, because what the location returns is not for methods that its block denies.
+    limit_except(exchange);
     let live = exchange.live();
     let place = live.site().place(exchange.request.location);
     if !place.rewrite.is_empty() && !matches!(place.kind, LocationKind::Server) {
@@ -91,7 +93,6 @@ pub(crate) fn location_rewrite(exchange: &mut Exchange<'_>) -> Next {
             return returned(exchange, verdict, Next::Access);
         }
     }
-    limit_except(exchange);
     Next::Access
 }
 

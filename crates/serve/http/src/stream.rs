@@ -61,7 +61,11 @@ macro_rules! fresh {
 
 impl Stream {
     /// Reads into the spare capacity of `buffer`; 0 is the end of the stream.
-    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut Vec<u8>) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut Vec<u8>,
+    ) -> Poll<io::Result<usize>> {
         fresh!(self, socket => recv(socket.as_fd(), spare_capacity(buffer), RecvFlags::empty()).map(|(count, _)| count));
         on!(self, stream => poll_read_buf(Pin::new(stream), cx, buffer))
     }

@@ -243,10 +243,10 @@ impl Thread {
                         let task = accept(Rc::clone(self), Rc::clone(&address), open);
                         running.push(tokio::task::spawn_local(task).abort_handle());
                     }
-                    Err(error) => live.shared.main_log.note(
-                        Level::Emerg,
-                        format_args!("listening on {address} failed {}", Errno(&error)),
-                    ),
+                    Err(error) => live
+                        .shared
+                        .main_log
+                        .note(Level::Emerg, format_args!("listening on {address} failed {}", Errno(&error))),
                 }
             }
         }
@@ -317,9 +317,7 @@ async fn accept_tcp(listener: &TcpStream) -> std::io::Result<(Stream, Option<Soc
 async fn accept(thread: Rc<Thread>, address: Rc<ListenAddress>, listening: Listening) {
     loop {
         let accepted = match &listening {
-            Listening::Tcp(listener) => {
-                accept_tcp(listener).await
-            }
+            Listening::Tcp(listener) => accept_tcp(listener).await,
             Listening::Unix(listener) => {
                 listener.accept().await.map(|(stream, _)| (Stream::Unix(stream), None))
             }
@@ -338,7 +336,12 @@ async fn accept(thread: Rc<Thread>, address: Rc<ListenAddress>, listening: Liste
 }
 
 /// Runs a data thread until it has quit.
-pub(crate) fn run(index: usize, shared: Arc<Shared>, counters: Arc<Counters>, orders: UnboundedReceiver<Order>) {
+pub(crate) fn run(
+    index: usize,
+    shared: Arc<Shared>,
+    counters: Arc<Counters>,
+    orders: UnboundedReceiver<Order>,
+) {
     let turns = Arc::clone(&counters);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()

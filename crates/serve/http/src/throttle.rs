@@ -108,7 +108,10 @@ impl Throttle {
                     });
                     if gone.await {
                         exchange.keep = false;
-                        exchange.log(Level::Info, format_args!("client closed connection while sending to client"));
+                        exchange.log(
+                            Level::Info,
+                            format_args!("client closed connection while sending to client"),
+                        );
                         return Err(Gone);
                     }
                     // A busy loop may not have looked at the clock meanwhile.

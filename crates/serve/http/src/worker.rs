@@ -79,8 +79,7 @@ impl Worker {
         let mut asked = 0;
         sockets.resize_with(self.threads.len(), Vec::new);
         for (running, listeners) in self.threads.iter().zip(sockets) {
-            let order =
-                Order::Apply { prepared: Arc::clone(&prepared), listeners, done: done.clone() };
+            let order = Order::Apply { prepared: Arc::clone(&prepared), listeners, done: done.clone() };
             if running.orders.send(order).is_ok() {
                 asked += 1;
             }

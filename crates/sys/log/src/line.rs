@@ -81,15 +81,26 @@ impl Context<'_> {
     }
 }
 
-/// Appends bytes with control characters as `\x0A`, so that no client can start a line of its own.
+/// Appends bytes with control characters as `\x0A`, so that no client can start a line of its own, and with what
+/// is no UTF-8 as `\xFF`, so that the log is text.
 pub fn escape(bytes: &[u8], out: &mut Vec<u8>) {
+    for chunk in bytes.utf8_chunks() {
+        for (at, letter) in chunk.valid().char_indices() {
+            let letter_bytes = &chunk.valid().as_bytes()[at..at + letter.len_utf8()];
+            if letter.is_control() {
+                hexadecimal(letter_bytes, out);
+            } else {
+                out.extend_from_slice(letter_bytes);
+            }
+        }
+        hexadecimal(chunk.invalid(), out);
+    }
+}
+
+fn hexadecimal(bytes: &[u8], out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     for &byte in bytes {
-        if byte < 0x20 || byte == 0x7f {
-            out.extend_from_slice(&[b'\\', b'x', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-        } else {
-            out.push(byte);
-        }
+        out.extend_from_slice(&[b'\\', b'x', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
     }
 }
 
@@ -176,6 +187,14 @@ mod tests {
         let context = Context { request: Some(b"GET /\r\n\x00\x7f\xc3\xa9\x1b[2J"), ..Context::NONE };
         let text = line(None, format_args!("odd {}", "a\nb\tc"), &context);
         assert_eq!(text, "odd a\\x0Ab\\x09c, request: \"GET /\\x0D\\x0A\\x00\\x7Fé\\x1B[2J\"\n");
+    }
+
+    #[test]
+    fn a_line_is_text() {
+        let context = Context { request: Some(b"\x16\x03 \xc3\xa9\xff\xfe\xc3"), ..Context::NONE };
+        // U+009B starts a command of some terminals.
+        let text = line(None, format_args!("a\u{9b}b"), &context);
+        assert_eq!(text, "a\\xC2\\x9Bb, request: \"\\x16\\x03 é\\xFF\\xFE\\xC3\"\n");
     }
 
     #[test]

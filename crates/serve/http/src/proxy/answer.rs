@@ -189,13 +189,26 @@ fn fill(exchange: &mut Exchange<'_>, proxy: &Proxy, peers: &Peers, answered: &An
             accelerate(exchange, name, value, &mut seen);
         }
         let hidden_by_default = matches!(known, Known::Accel | Known::Pad | Known::Server | Known::Date);
-        let hidden =
-            (hidden_by_default && !contains(&proxy.pass_headers, name)) || contains(&proxy.hide_headers, name);
+        let hidden = (hidden_by_default && !contains(&proxy.pass_headers, name))
+            || contains(&proxy.hide_headers, name);
         if !hidden && known != Known::Hop {
             header(exchange, known, name, value);
         }
     }
+    if !proxy.pass_headers.is_empty() {
+        own_or_none(exchange, proxy);
+    }
     seen
+}
+
+/// Where a peer's Server and Date are passed, there are none of our own when it sends none.
+fn own_or_none(exchange: &mut Exchange<'_>, proxy: &Proxy) {
+    let answer = &mut exchange.request.answer;
+    for (name, slot) in [(&b"server"[..], &mut answer.server), (b"date", &mut answer.date)] {
+        if contains(&proxy.pass_headers, name) {
+            slot.get_or_insert_default();
+        }
+    }
 }
 
 /// Takes over the headers that survive X-Accel-Redirect, whether or not they are hidden.
@@ -352,5 +365,25 @@ pub(super) fn may_reuse(head: &ResponseHead) -> bool {
     match head.version {
         Version::Http11 => !head.connection_close,
         Version::Http10 => head.connection_keep_alive && !head.connection_close,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_single_headers_only_the_first_counts() {
+        let mut seen = Seen::default();
+        for name in
+            ["Expires", "ETag", "Date", "Location", "Content-Type", "Last-Modified", "Refresh", "Server"]
+        {
+            let known = known(name.as_bytes());
+            assert!(known.is_single(), "{name}");
+            assert_eq!((seen.first(known), seen.first(known)), (true, false), "{name}");
+        }
+        for name in ["Set-Cookie", "Cache-Control", "Vary", "X-Accel-Buffering", "Connection", "X-Expire"] {
+            assert!(!known(name.as_bytes()).is_single(), "{name}");
+        }
     }
 }

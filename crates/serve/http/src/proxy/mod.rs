@@ -268,7 +268,12 @@ fn note_end(exchange: &mut Exchange<'_>, event: Event, started: u64) {
 }
 
 fn no_live_upstreams(exchange: &mut Exchange<'_>, peers: &Peers, after_redirect: bool) -> Next {
-    log::error(exchange, Level::Error, format_args!("no live upstreams while connecting to upstream"), Some(&url(exchange, peers.name())));
+    log::error(
+        exchange,
+        Level::Error,
+        format_args!("no live upstreams while connecting to upstream"),
+        Some(&url(exchange, peers.name())),
+    );
     let peer = peers.name().into();
     let mut unanswered = Try::new(peer, after_redirect);
     unanswered.status = Some(502);
@@ -313,7 +318,8 @@ async fn attempt(
     started: u64,
 ) -> Result<Answered, Failure> {
     let address = peers.address().clone();
-    let idle = if fresh_only { None } else { peers.pool().and_then(|pool| pool.take(&address, bound, started)) };
+    let idle =
+        if fresh_only { None } else { peers.pool().and_then(|pool| pool.take(&address, bound, started)) };
     let mut link = match idle {
         Some(link) => link,
         None => open(exchange, proxy, &address, bound).await?,
@@ -450,7 +456,11 @@ async fn converse(
         let at = *end.get_or_insert_with(|| deadline::now() + limit.duration());
         exchange.client.deadline.poll(cx, at).map(|()| {
             // It is not the peer that is slow.
-            if awaits_client { Turn::SendFailed(SendError::Client(BodyError::Timeout)) } else { Turn::Timeout }
+            if awaits_client {
+                Turn::SendFailed(SendError::Client(BodyError::Timeout))
+            } else {
+                Turn::Timeout
+            }
         })
     })
     .await;
@@ -490,7 +500,10 @@ fn conclude(
         Turn::ClientGone => return Err(Failure::ClientGone),
         Turn::SendFailed(SendError::Client(error)) => return Err(Failure::Client(error)),
         Turn::SendFailed(SendError::File(error)) => {
-            exchange.log(Level::Crit, format_args!("pread() failed {} while sending request to upstream", Errno(&error)));
+            exchange.log(
+                Level::Crit,
+                format_args!("pread() failed {} while sending request to upstream", Errno(&error)),
+            );
             return Err(Failure::Internal);
         }
         Turn::Closed | Turn::ReadFailed(_) | Turn::SendFailed(SendError::Peer(_)) if stale => {
@@ -502,7 +515,11 @@ fn conclude(
             format_args!("writev() failed {} while sending request to upstream", Errno(&error)),
         ),
         Turn::ReadFailed(error) => {
-            complain(exchange, Level::Error, format_args!("recv() failed {} while {phase} upstream", Errno(&error)));
+            complain(
+                exchange,
+                Level::Error,
+                format_args!("recv() failed {} while {phase} upstream", Errno(&error)),
+            );
         }
         Turn::Closed => complain(
             exchange,
@@ -510,7 +527,11 @@ fn conclude(
             format_args!("upstream prematurely closed connection while {phase} upstream"),
         ),
         Turn::Bad(error) => {
-            complain(exchange, Level::Error, format_args!("{error} while reading response header from upstream"));
+            complain(
+                exchange,
+                Level::Error,
+                format_args!("{error} while reading response header from upstream"),
+            );
             return Err(Failure::Event(Event::InvalidHeader));
         }
         Turn::TooBig => {

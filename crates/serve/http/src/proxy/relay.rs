@@ -20,8 +20,8 @@ use crate::body::Spill;
 use crate::buffers::{LARGE, SMALL};
 use crate::deadline;
 use crate::exchange::{Exchange, Sink};
-use crate::{filter, respond};
 use crate::throttle::{Allowed, Throttle};
+use crate::{filter, respond};
 
 /// Bytes of a body that are copied behind what goes before them.
 const JOIN: usize = 4096;
@@ -48,7 +48,9 @@ impl Framing {
 /// How a relay ended.
 pub(super) enum End {
     /// All was delivered. The link is there when it can carry another request.
-    Complete { link: Option<Link> },
+    Complete {
+        link: Option<Link>,
+    },
     PeerFailed,
     ClientGone,
 }
@@ -86,6 +88,8 @@ struct Relay<'a> {
     /// The peer's body is complete.
     complete: bool,
     ended: bool,
+    /// What went wrong with the peer. The client still gets what came before.
+    fault: Option<Fault>,
     chunked_out: bool,
     buffered: bool,
     /// Bytes of the body from the peer.
@@ -137,6 +141,7 @@ pub(super) async fn run(
         late: Vec::new(),
         complete: false,
         ended: false,
+        fault: None,
         buffered,
         length: 0,
         throttle: if filter.is_none() { Throttle::of(exchange) } else { None },
@@ -159,28 +164,40 @@ impl Relay<'_> {
         let mut client_end: Option<Instant> = None;
         let mut peer_end: Option<Instant> = None;
         let send_timeout = respond::send_timeout(exchange);
+        let watch = !self.proxy.ignore_client_abort;
         poll_fn(|cx| {
             if !sending.done {
                 let (client, request) = (&mut *exchange.client, &mut *exchange.request);
                 // A peer that answers before it has read everything decides itself what it still takes.
-                if let Poll::Ready(Err(_)) = sending.poll(cx, &mut link.stream, client, &mut exchange.body, request) {
+                if let Poll::Ready(Err(_)) =
+                    sending.poll(cx, &mut link.stream, client, &mut exchange.body, request)
+                {
                     sending.done = true;
                     sending.cut = true;
                 }
             }
             loop {
-                if let Err(fault) = self.digest(exchange) {
-                    return Poll::Ready(Stop::Peer(fault));
+                if self.fault.is_none() {
+                    self.fault = self.digest(exchange).err();
                 }
                 let wrote = match self.poll_write(cx, exchange) {
                     Ok(wrote) => wrote,
                     Err(stop) => return Poll::Ready(stop),
                 };
-                if self.is_drained() && self.complete {
-                    return Poll::Ready(Stop::Delivered);
+                if self.is_drained() {
+                    if self.complete {
+                        return Poll::Ready(Stop::Delivered);
+                    }
+                    if let Some(fault) = self.fault.take() {
+                        return Poll::Ready(Stop::Peer(fault));
+                    }
                 }
                 let read = match self.poll_read(cx, exchange, link) {
                     Ok(read) => read,
+                    Err(Stop::Peer(fault)) => {
+                        self.fault = Some(fault);
+                        continue;
+                    }
                     Err(stop) => return Poll::Ready(stop),
                 };
                 if wrote {
@@ -192,6 +209,10 @@ impl Relay<'_> {
                 if !wrote && !read {
                     break;
                 }
+            }
+            // Nothing is written now that would show it.
+            if (self.resume.is_some() || self.is_drained()) && watch && exchange.client_gone(cx) {
+                return Poll::Ready(Stop::ClientGone);
             }
             if let Some(at) = self.pause() {
                 if self.resume.is_some() {
@@ -206,7 +227,8 @@ impl Relay<'_> {
                     return Poll::Ready(Stop::ClientTimeout);
                 }
             } else if !self.complete {
-                let at = *peer_end.get_or_insert_with(|| deadline::now() + self.proxy.read_timeout.duration());
+                let at =
+                    *peer_end.get_or_insert_with(|| deadline::now() + self.proxy.read_timeout.duration());
                 if exchange.client.deadline.poll(cx, at).is_ready() {
                     return Poll::Ready(Stop::PeerTimeout);
                 }
@@ -261,7 +283,8 @@ impl Relay<'_> {
                         Chunk::End { consumed } => {
                             exchange.request.answer.has_trailers |= self.proxy.pass_trailers;
                             if exchange.request.answer.has_trailers {
-                                let fields = decoder.fields().map(|(name, value)| (name.to_vec(), value.to_vec()));
+                                let fields =
+                                    decoder.fields().map(|(name, value)| (name.to_vec(), value.to_vec()));
                                 exchange.request.upstream.trailers = fields.collect();
                             }
                             self.skip(consumed);
@@ -414,9 +437,14 @@ impl Relay<'_> {
     }
 
     /// Reads from the peer as far as there is room. True when something came.
-    fn poll_read(&mut self, cx: &mut Context<'_>, exchange: &Exchange<'_>, link: &mut Link) -> Result<bool, Stop> {
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        exchange: &Exchange<'_>,
+        link: &mut Link,
+    ) -> Result<bool, Stop> {
         self.resume_intake = None;
-        if self.complete || self.ended || !self.make_room(exchange)? {
+        if self.complete || self.ended || self.fault.is_some() || !self.make_room(exchange)? {
             return Ok(false);
         }
         let read = match &self.intake {
@@ -497,7 +525,10 @@ impl Relay<'_> {
             let spill = Spill::create(&self.proxy.temp_path, false).map_err(Stop::File)?;
             exchange.log(
                 Level::Warn,
-                format_args!("an upstream response is buffered to a temporary file {} while reading upstream", spill.path.display()),
+                format_args!(
+                    "an upstream response is buffered to a temporary file {} while reading upstream",
+                    spill.path.display()
+                ),
             );
             self.spill = Some(spill);
         }
@@ -550,11 +581,14 @@ impl Relay<'_> {
                     complain(
                         exchange,
                         Level::Warn,
-                        format_args!("upstream sent more data than specified in \"Content-Length\" header while reading upstream"),
+                        format_args!(
+                            "upstream sent more data than specified in \"Content-Length\" header while reading upstream"
+                        ),
                     );
                 }
                 let clean = !extra && !self.ended && sending.done && !sending.cut;
-                let reusable = clean && answer::may_reuse(head) && !matches!(self.framing, Framing::UntilClose);
+                let reusable =
+                    clean && answer::may_reuse(head) && !matches!(self.framing, Framing::UntilClose);
                 End::Complete { link: reusable.then_some(link) }
             }
             Stop::ClientGone => {
@@ -582,7 +616,11 @@ impl Relay<'_> {
                         format_args!("upstream prematurely closed connection while reading upstream"),
                     ),
                     Fault::Read(error) => {
-                        complain(exchange, Level::Error, format_args!("recv() failed {} while reading upstream", Errno(&error)));
+                        complain(
+                            exchange,
+                            Level::Error,
+                            format_args!("recv() failed {} while reading upstream", Errno(&error)),
+                        );
                     }
                     Fault::Chunk(why) => complain(
                         exchange,
@@ -593,7 +631,10 @@ impl Relay<'_> {
                 broken(exchange)
             }
             Stop::File(error) => {
-                exchange.log(Level::Crit, format_args!("a temporary file failed {} while reading upstream", Errno(&error)));
+                exchange.log(
+                    Level::Crit,
+                    format_args!("a temporary file failed {} while reading upstream", Errno(&error)),
+                );
                 broken(exchange)
             }
         }

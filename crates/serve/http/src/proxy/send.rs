@@ -207,3 +207,24 @@ fn next_of_file(file: &File, length: u64, at: &mut u64, piece: &mut Vec<u8>) -> 
     *at += want as u64;
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sending(chunked: bool) -> Sending {
+        let body = Gathered { memory: b"early".to_vec(), file: None };
+        Sending::new(b"HEAD ".to_vec(), body, true, chunked)
+    }
+
+    #[test]
+    fn what_is_at_hand_of_a_streamed_body_is_a_chunk_of_its_own() {
+        let mut chunked = sending(true);
+        assert_eq!((chunked.head.as_slice(), chunked.piece.as_slice()), (&b"HEAD 5\r\n"[..], &b"\r\n"[..]));
+        chunked.piece.clear();
+        chunked.again();
+        assert_eq!(chunked.piece, b"\r\n");
+        let plain = sending(false);
+        assert_eq!((plain.head.as_slice(), plain.piece.as_slice()), (&b"HEAD "[..], &b""[..]));
+    }
+}

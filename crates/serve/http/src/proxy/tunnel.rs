@@ -27,7 +27,13 @@ const PIECE: usize = 16 * 1024;
 
 impl Direction {
     /// Moves what can be moved. Pending when either end has to be waited for; ready with the result at the end.
-    fn poll(&mut self, cx: &mut Context<'_>, from: &mut Stream, to: &mut Stream, scratch: &mut Vec<u8>) -> Poll<io::Result<()>> {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Stream,
+        to: &mut Stream,
+        scratch: &mut Vec<u8>,
+    ) -> Poll<io::Result<()>> {
         loop {
             while self.at < self.pending.len() {
                 match to.poll_write(cx, &self.pending[self.at..]) {
@@ -110,13 +116,22 @@ pub(super) async fn run(
         last.sent += up.moved;
     }
     if timed_out {
-        complain(exchange, Level::Info, format_args!("upstream timed out (110: Connection timed out) while proxying upgraded connection"));
+        complain(
+            exchange,
+            Level::Info,
+            format_args!("upstream timed out (110: Connection timed out) while proxying upgraded connection"),
+        );
     }
     exchange.request.complete = !timed_out;
     Next::Done
 }
 
-fn fill(exchange: &mut Exchange<'_>, peers: &Peers, head: &weir_http::wire::response::ResponseHead, bytes: &[u8]) {
+fn fill(
+    exchange: &mut Exchange<'_>,
+    peers: &Peers,
+    head: &weir_http::wire::response::ResponseHead,
+    bytes: &[u8],
+) {
     let live = exchange.live();
     let proxy = &live.site().place(exchange.request.location).settings.proxy;
     let answer = &mut exchange.request.answer;
@@ -128,9 +143,16 @@ fn fill(exchange: &mut Exchange<'_>, peers: &Peers, head: &weir_http::wire::resp
     let answer = &mut exchange.request.answer;
     for field in &head.fields {
         let name = field.name.of(bytes);
-        let hop = [b"connection".as_slice(), b"server", b"date", b"content-length", b"transfer-encoding", b"keep-alive"]
-            .iter()
-            .any(|hop| name.eq_ignore_ascii_case(hop));
+        let hop = [
+            b"connection".as_slice(),
+            b"server",
+            b"date",
+            b"content-length",
+            b"transfer-encoding",
+            b"keep-alive",
+        ]
+        .iter()
+        .any(|hop| name.eq_ignore_ascii_case(hop));
         let hidden = proxy.hide_headers.iter().any(|hidden| name.eq_ignore_ascii_case(hidden.as_bytes()));
         if !hop && !hidden {
             answer.push(name, field.value.of(bytes));
