@@ -254,7 +254,10 @@ impl Request {
             "ssl_cipher" => 0x23,
             "ssl_sig_alg" => 0x24,
             "ssl_key_alg" => 0x25,
-            _ => return false,
+            _ => match name.strip_prefix("ssl_0x").and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+                Some(kind) => kind,
+                None => return false,
+            },
         };
         let mut rest = rest;
         while let Some((header, tail)) = rest.split_first_chunk::<3>() {

@@ -1,5 +1,6 @@
 //! The body of a peer's answer on its way to the client, with bounded memory.
 
+mod end;
 mod filtered;
 
 use std::future::poll_fn;
@@ -10,12 +11,12 @@ use std::task::{Context, Poll};
 use tokio::time::Instant;
 use weir_http::wire::chunked::{Chunk, Chunked, write_chunk_head};
 use weir_http::wire::response::ResponseHead;
-use weir_log::{Errno, clock};
+use weir_log::clock;
 use weir_model::{Level, Proxy};
 
+use super::Answered;
 use super::pool::Link;
 use super::send::Sending;
-use super::{Answered, answer, complain};
 use crate::body::Spill;
 use crate::buffers::{LARGE, SMALL};
 use crate::deadline;
@@ -556,89 +557,6 @@ impl Relay<'_> {
         self.ready = 0;
         Ok(true)
     }
-
-    /// Ends the relay: what becomes of the link, the client's connection and the logs.
-    fn settle(
-        mut self,
-        exchange: &mut Exchange<'_>,
-        sending: &Sending,
-        link: Link,
-        head: &ResponseHead,
-        stop: Stop,
-    ) -> End {
-        if let Some(last) = exchange.request.tries.last_mut() {
-            last.length = self.length;
-            last.received = u64::from(head.len) + self.length;
-            last.sent = sending.sent;
-        }
-        let extra = self.raw.len() > self.at;
-        let buffers = &exchange.client.thread.buffers;
-        buffers.give(std::mem::take(&mut self.out));
-        buffers.give(std::mem::take(&mut self.raw));
-        match stop {
-            Stop::Delivered => {
-                if extra {
-                    complain(
-                        exchange,
-                        Level::Warn,
-                        format_args!(
-                            "upstream sent more data than specified in \"Content-Length\" header while reading upstream"
-                        ),
-                    );
-                }
-                let clean = !extra && !self.ended && sending.done && !sending.cut;
-                let reusable =
-                    clean && answer::may_reuse(head) && !matches!(self.framing, Framing::UntilClose);
-                End::Complete { link: reusable.then_some(link) }
-            }
-            Stop::ClientGone => {
-                exchange.keep = false;
-                exchange.log(Level::Info, format_args!("client closed connection while sending to client"));
-                End::ClientGone
-            }
-            Stop::ClientTimeout => {
-                respond::timed_out(exchange);
-                End::ClientGone
-            }
-            Stop::PeerTimeout => {
-                complain(
-                    exchange,
-                    Level::Error,
-                    format_args!("upstream timed out (110: Connection timed out) while reading upstream"),
-                );
-                broken(exchange)
-            }
-            Stop::Peer(fault) => {
-                match fault {
-                    Fault::Closed => complain(
-                        exchange,
-                        Level::Error,
-                        format_args!("upstream prematurely closed connection while reading upstream"),
-                    ),
-                    Fault::Read(error) => {
-                        complain(
-                            exchange,
-                            Level::Error,
-                            format_args!("recv() failed {} while reading upstream", Errno(&error)),
-                        );
-                    }
-                    Fault::Chunk(why) => complain(
-                        exchange,
-                        Level::Error,
-                        format_args!("upstream sent invalid chunked response: {why} while reading upstream"),
-                    ),
-                }
-                broken(exchange)
-            }
-            Stop::File(error) => {
-                exchange.log(
-                    Level::Crit,
-                    format_args!("a temporary file failed {} while reading upstream", Errno(&error)),
-                );
-                broken(exchange)
-            }
-        }
-    }
 }
 
 /// At most `count` bytes of two slices that follow one another.
@@ -646,10 +564,4 @@ fn first_bytes<'b>(one: &'b [u8], two: &'b [u8], count: u64) -> (&'b [u8], &'b [
     let count = usize::try_from(count).unwrap_or(usize::MAX);
     let (of_one, of_two) = (count.min(one.len()), count.saturating_sub(one.len()).min(two.len()));
     (one.get(..of_one).unwrap_or_default(), two.get(..of_two).unwrap_or_default())
-}
-
-/// The client must see that its answer is not whole: the connection ends.
-fn broken(exchange: &mut Exchange<'_>) -> End {
-    exchange.keep = false;
-    End::PeerFailed
 }
