@@ -132,7 +132,7 @@ pub(crate) const DIRECTIVES: &[Directive] = &[
         name: "worker_connections",
         syntax: "NUMBER",
         default: "512",
-        doc: "The connections that one thread holds at most.",
+        doc: "The connections that one process of nginx holds at most; here descriptors are the only limit.",
         action: Action::Process(|process, args, _| {
             process.worker_connections = u32::try_from(args.number(0)?).unwrap_or(u32::MAX);
             Ok(())
