@@ -313,6 +313,13 @@ impl Spill {
         }
     }
 
+    /// Takes the name off the file, which stays open: nothing is left of it however the worker ends.
+    pub(crate) fn unname(&mut self) {
+        if std::fs::remove_file(&self.path).is_ok() {
+            self.keep = true;
+        }
+    }
+
     pub(crate) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.seek(io::SeekFrom::Start(self.len))?;
         self.file.write_all(bytes)?;

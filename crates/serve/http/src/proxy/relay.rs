@@ -523,7 +523,7 @@ impl Relay<'_> {
             return Ok(false);
         }
         if self.spill.is_none() {
-            let spill = Spill::create(&self.proxy.temp_path, false).map_err(Stop::File)?;
+            let mut spill = Spill::create(&self.proxy.temp_path, false).map_err(Stop::File)?;
             exchange.log(
                 Level::Warn,
                 format_args!(
@@ -531,6 +531,7 @@ impl Relay<'_> {
                     spill.path.display()
                 ),
             );
+            spill.unname();
             self.spill = Some(spill);
         }
         let behind = self.behind();
