@@ -164,7 +164,6 @@ pub struct Request {
     /// Bytes into and out of the compressor of the answer.
     pub gzip_ratio: Option<(u64, u64)>,
     pub complete: bool,
-    pub log_condition_ok: bool,
 }
 
 /// The part of a request's body that variables can see.
@@ -221,7 +220,6 @@ impl Request {
             body_sent: 0,
             gzip_ratio: None,
             complete: false,
-            log_condition_ok: true,
         }
     }
 
@@ -271,7 +269,6 @@ impl Request {
             body_sent,
             gzip_ratio,
             complete,
-            log_condition_ok,
         } = self;
         bytes.clear();
         head.clear();
@@ -318,7 +315,6 @@ impl Request {
         *body_sent = 0;
         *gzip_ratio = None;
         *complete = false;
-        *log_condition_ok = true;
     }
 
     /// The bytes of a span of the head.

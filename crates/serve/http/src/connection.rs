@@ -322,11 +322,7 @@ async fn one(client: &mut Client, bytes: Vec<u8>) -> After {
             exchange.head_gone();
         }
     }
-    let after = exchange.finish().await;
-    if let After::Close = after {
-        return After::Close;
-    }
-    after
+    exchange.finish().await
 }
 
 enum Head {

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use weir_http::evaluate::Scope;
 use weir_http::request::UriState;
-use weir_http::rewrite::Verdict;
 use weir_http::wire::head::HeadError;
 use weir_http::wire::{host, uri};
 use weir_http::{Place, Request};
@@ -233,34 +232,14 @@ impl<'c> Exchange<'c> {
         }
         let server = &site.http().servers[request.server];
         request.location = server.root;
-        if let Some(method) = request.head.absolute {
-            let path = method.path.of(&request.bytes);
-            let mut target = Vec::with_capacity(path.len() + 1);
-            if !path.starts_with(b"/") {
-                target.push(b'/');
-            }
-            target.extend_from_slice(path);
-            return self.read_uri(&target, server.merge_slashes);
-        }
-        let target = request.head.target;
-        let request = &mut *self.request;
+        let head = &request.head;
+        let target = head.absolute.as_ref().map_or(head.target, |absolute| absolute.path);
         match uri::normalize(
             target.of(&request.bytes),
             server.merge_slashes,
             &mut request.uri,
             &mut request.args,
         ) {
-            Ok(flags) => {
-                request.quoted = flags.quoted;
-                Next::ServerRewrite
-            }
-            Err(error) => self.invalid_uri(&error),
-        }
-    }
-
-    fn read_uri(&mut self, target: &[u8], merge_slashes: bool) -> Next {
-        let request = &mut *self.request;
-        match uri::normalize(target, merge_slashes, &mut request.uri, &mut request.args) {
             Ok(flags) => {
                 request.quoted = flags.quoted;
                 Next::ServerRewrite
@@ -407,19 +386,5 @@ impl<'c> Exchange<'c> {
         self.request.uri_state = UriState::Changed;
         self.request.uri_behind_alias = false;
         self.request.internal = true;
-    }
-
-    /// What a rewrite program decided, as the next stage.
-    pub(crate) fn verdict(&mut self, verdict: Verdict, go_on: Next) -> Result<Next, (u16, Option<Vec<u8>>)> {
-        match verdict {
-            Verdict::Continue => Ok(go_on),
-            Verdict::Search => Ok(if self.turn() { Next::FindLocation } else { Next::Error(500) }),
-            Verdict::Return { status, text } => Err((status, text)),
-            Verdict::Close => {
-                self.keep = false;
-                self.request.answer.status = 444;
-                Ok(Next::Abort)
-            }
-        }
     }
 }

@@ -6,6 +6,7 @@ use weir_model::location::Expires;
 
 use crate::conditions;
 use crate::exchange::Exchange;
+use crate::respond;
 
 /// What `expires` says once its variables are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,8 +25,7 @@ enum Rule {
 /// Sets the headers. Answers that are not usual pages, such as errors, get none.
 pub(crate) fn apply(exchange: &mut Exchange<'_>, expires: Option<&Expires>) {
     let Some(expires) = expires else { return };
-    let usual = matches!(exchange.request.answer.status, 200 | 201 | 204 | 206 | 301..=304 | 307 | 308);
-    if !usual || exchange.is_sub {
+    if !respond::is_decorated(exchange.request.answer.status) || exchange.is_sub {
         return;
     }
     let text = exchange.evaluate(|request, scope, _| request.expanded(scope, &expires.time));

@@ -61,7 +61,7 @@ pub(crate) fn write_head(exchange: &mut Exchange<'_>, out: &mut Vec<u8>) {
 
 fn add_headers(exchange: &mut Exchange<'_>, settings: &weir_model::location::Response) {
     let status = exchange.request.answer.status;
-    let usual = matches!(status, 200 | 201 | 204 | 206 | 301 | 302 | 303 | 304 | 307 | 308);
+    let usual = is_decorated(status);
     for header in settings.add_headers.iter().filter(|header| usual || header.always) {
         let value = exchange.evaluate(|request, scope, _| request.expanded(scope, &header.value));
         let answer = &mut exchange.request.answer;
@@ -230,6 +230,11 @@ pub(crate) async fn whole(exchange: &mut Exchange<'_>, body: &[u8]) -> Next {
     }
 }
 
+/// Whether answers of this status get what `expires`, and `add_header` and `add_trailer` without `always`, say.
+pub(crate) fn is_decorated(status: u16) -> bool {
+    matches!(status, 200 | 201 | 204 | 206 | 301 | 302 | 303 | 304 | 307 | 308)
+}
+
 /// Appends a piece of the body as the answer's framing wants it.
 pub(crate) fn chunk(exchange: &Exchange<'_>, data: &[u8], out: &mut Vec<u8>) {
     if data.is_empty() {
@@ -255,7 +260,7 @@ pub(crate) fn last_chunk(exchange: &mut Exchange<'_>, out: &mut Vec<u8>) {
             request.answer.trailers.clone_from(&request.upstream.trailers);
         }
         let status = exchange.request.answer.status;
-        let usual = matches!(status, 200 | 201 | 204 | 206 | 301 | 302 | 303 | 304 | 307 | 308);
+        let usual = is_decorated(status);
         let added = &settings.response.add_trailers;
         for trailer in added.iter().filter(|trailer| usual || trailer.always) {
             let value = exchange.evaluate(|request, scope, _| request.expanded(scope, &trailer.value));

@@ -108,9 +108,16 @@ fn limit_except(exchange: &mut Exchange<'_>) {
 }
 
 fn returned(exchange: &mut Exchange<'_>, verdict: rewrite::Verdict, go_on: Next) -> Next {
-    match exchange.verdict(verdict, go_on) {
-        Ok(next) => next,
-        Err((status, text)) => respond::answer_return(exchange, status, text),
+    match verdict {
+        rewrite::Verdict::Continue => go_on,
+        rewrite::Verdict::Search if exchange.turn() => Next::FindLocation,
+        rewrite::Verdict::Search => Next::Error(500),
+        rewrite::Verdict::Return { status, text } => respond::answer_return(exchange, status, text),
+        rewrite::Verdict::Close => {
+            exchange.keep = false;
+            exchange.request.answer.status = 444;
+            Next::Abort
+        }
     }
 }
 

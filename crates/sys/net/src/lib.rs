@@ -13,8 +13,8 @@ pub use error::{BindError, Call, errno_text};
 pub use listen::{ListenSpec, add_listeners, apply_options, bound_addr, listen, probe};
 pub use pass::{recv_with_fds, send_with_fds, socket_pair};
 pub use process::{
-    Background, InheritedFd, become_subreaper, daemonize, end_with_parent, inherited, pass_fds, raise_nofile,
-    redirect_stderr, set_nofile_limit, set_parent_death_signal, set_process_name, wait_child,
+    Background, InheritedFd, daemonize, end_with_parent, inherited, pass_fds, raise_nofile, redirect_stderr,
+    set_nofile_limit, set_parent_death_signal, set_process_name, wait_child,
 };
 pub use signals::{Received, Signal, Signals, block_signals, end_by_signals, send_signal};
 pub use tcp::{

@@ -84,11 +84,6 @@ pub fn set_process_name(name: &str) -> io::Result<()> {
     Ok(rustix::thread::set_name(&name)?)
 }
 
-/// Orphans of this process' children become its children, so their end is seen here.
-pub fn become_subreaper() -> io::Result<()> {
-    Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
-}
-
 /// Sets the limit of open files, soft and hard. Raising the hard limit needs CAP_SYS_RESOURCE.
 pub fn set_nofile_limit(files: u64) -> io::Result<()> {
     let limit = Rlimit { current: Some(files), maximum: Some(files) };
