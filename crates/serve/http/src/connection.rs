@@ -46,7 +46,7 @@ pub(crate) struct Client {
 
 /// A new connection is not watched for its client's leaving while its first request is this young: nearly all
 /// are answered by then, and watching costs system calls.
-const UNWATCHED: Duration = Duration::from_millis(50);
+const UNWATCHED: Duration = Duration::from_millis(2);
 
 /// No generation has this number.
 const NOT_LOOKED_UP: (u64, Option<usize>) = (u64::MAX, None);
