@@ -11,6 +11,7 @@ pub mod rewrite;
 pub mod template;
 pub mod upstream;
 pub mod variable;
+pub mod vrrp;
 
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +39,25 @@ impl Millis {
     #[must_use]
     pub const fn duration(self) -> std::time::Duration {
         std::time::Duration::from_millis(self.0)
+    }
+}
+
+/// A duration in microseconds, the finest unit of keepalived's timers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Micros(pub u64);
+
+impl Micros {
+    /// Whole seconds.
+    #[must_use]
+    pub const fn from_secs(seconds: u64) -> Self {
+        Self(seconds * 1_000_000)
+    }
+
+    /// The same span as a standard duration.
+    #[must_use]
+    pub const fn duration(self) -> std::time::Duration {
+        std::time::Duration::from_micros(self.0)
     }
 }
 

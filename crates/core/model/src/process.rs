@@ -21,6 +21,8 @@ pub struct Process {
     pub working_directory: Option<String>,
     /// `NAME` or `NAME=value`, as written.
     pub env: Vec<String>,
+    /// The keepalived.conf that runs in the same node; absolute.
+    pub keepalived: Option<String>,
     /// Main-level error logs; never empty.
     pub error_log: Vec<ErrorLog>,
 }
@@ -53,6 +55,7 @@ impl Default for Process {
             worker_shutdown_timeout: Millis(0),
             working_directory: None,
             env: Vec::new(),
+            keepalived: None,
             error_log: Vec::new(),
         }
     }

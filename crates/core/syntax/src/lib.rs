@@ -1,9 +1,10 @@
-//! Lexer and tree with spans for the nginx grammar, and diagnostics that show the line.
+//! Lexers and trees with spans for the nginx and the keepalived grammar, and diagnostics that show the line.
 //! What a directive means is left to weir-config.
 
 mod bytes;
 mod diagnostic;
 mod format;
+pub mod keepalived;
 mod lexer;
 mod parser;
 mod source;

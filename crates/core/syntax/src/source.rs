@@ -15,6 +15,12 @@ pub trait Source {
 
     /// The paths that match a pattern of `*`, `?` and `[...]`, sorted. None is not an error.
     fn glob(&self, pattern: &str) -> Vec<String>;
+
+    /// Whether any execute bit is set: keepalived includes no such file.
+    fn is_executable(&self, path: &str) -> bool {
+        let _ = path;
+        false
+    }
 }
 
 /// One file of a configuration.
