@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus};
 
-use rustix::process::{Pid, Resource, Rlimit, WaitOptions};
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, WaitOptions};
 
 use crate::Signal;
 
@@ -75,7 +75,9 @@ pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
 /// Changing the user clears it, so call it after [`crate::drop_privileges`]; then look whether the parent is
 /// still there.
 pub fn set_parent_death_signal(signal: Signal) -> io::Result<()> {
-    Ok(rustix::process::set_parent_process_death_signal(Some(signal.into()))?)
+    // SAFETY: PR_SET_PDEATHSIG takes a number and touches no memory.
+    let result = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal.number() as libc::c_ulong) };
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// The name in `ps -o comm` and `top`, at most 15 bytes.
@@ -159,4 +161,22 @@ pub fn wait_child() -> Vec<(u32, ExitStatus)> {
         ended.push((Pid::as_raw(Some(pid)) as u32, ExitStatus::from_raw(status.as_raw())));
     }
     ended
+}
+
+/// The status of one child, if it ended; does not wait. An error if `pid` is no child, or was asked for before.
+pub fn wait_pid(pid: u32) -> io::Result<Option<ExitStatus>> {
+    let ended = rustix::process::waitpid(Some(process_id(pid)?), WaitOptions::NOHANG)?;
+    Ok(ended.map(|(_, status)| ExitStatus::from_raw(status.as_raw())))
+}
+
+/// A file that is readable once the process has ended; it stays that process' even when its number is another's.
+pub fn child_fd(pid: u32) -> io::Result<OwnedFd> {
+    Ok(rustix::process::pidfd_open(process_id(pid)?, PidfdFlags::empty())?)
+}
+
+/// 0 and below mean groups to the kernel, never one process.
+pub(crate) fn process_id(pid: u32) -> io::Result<Pid> {
+    i32::try_from(pid).ok().filter(|pid| *pid > 0).and_then(Pid::from_raw).ok_or_else(|| {
+        io::Error::new(io::ErrorKind::InvalidInput, format!("process id {pid}; expected 1 to {}", i32::MAX))
+    })
 }

@@ -8,7 +8,9 @@ use nix::sys::signal::{SigSet, Signal as NixSignal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
-/// The signals that mean something to a server (nginx's documentation, "Controlling nginx").
+use crate::process::process_id;
+
+/// The signals that mean something to a server (nginx's documentation, "Controlling nginx"; keepalived(8), "SIGNALS").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Signal {
     /// stop fast
@@ -27,12 +29,16 @@ pub enum Signal {
     Winch,
     /// a child ended
     Chld,
+    /// write the state as JSON, SIGRTMIN+2 (keepalived)
+    Json,
+    /// write the statistics and set them to zero, SIGRTMAX-1 (keepalived)
+    StatsClear,
     /// end without any say
     Kill,
 }
 
 /// What [`Signals`] waits for: all but KILL, which nobody can.
-const WAITABLE: [Signal; 8] = [
+const WAITABLE: [Signal; 10] = [
     Signal::Term,
     Signal::Int,
     Signal::Quit,
@@ -41,46 +47,35 @@ const WAITABLE: [Signal; 8] = [
     Signal::Usr2,
     Signal::Winch,
     Signal::Chld,
+    Signal::Json,
+    Signal::StatsClear,
 ];
 
 impl Signal {
     /// `SIGTERM`
     pub fn name(self) -> &'static str {
-        self.nix().as_str()
+        self.named().0
     }
 
     /// 15
     pub fn number(self) -> i32 {
-        self.nix() as i32
+        self.named().1
     }
 
-    fn nix(self) -> NixSignal {
+    /// The numbers of real-time signals are the C library's to say: it keeps the first of them for itself.
+    fn named(self) -> (&'static str, i32) {
         match self {
-            Signal::Term => NixSignal::SIGTERM,
-            Signal::Int => NixSignal::SIGINT,
-            Signal::Quit => NixSignal::SIGQUIT,
-            Signal::Hup => NixSignal::SIGHUP,
-            Signal::Usr1 => NixSignal::SIGUSR1,
-            Signal::Usr2 => NixSignal::SIGUSR2,
-            Signal::Winch => NixSignal::SIGWINCH,
-            Signal::Chld => NixSignal::SIGCHLD,
-            Signal::Kill => NixSignal::SIGKILL,
-        }
-    }
-}
-
-impl From<Signal> for rustix::process::Signal {
-    fn from(signal: Signal) -> rustix::process::Signal {
-        match signal {
-            Signal::Term => rustix::process::Signal::TERM,
-            Signal::Int => rustix::process::Signal::INT,
-            Signal::Quit => rustix::process::Signal::QUIT,
-            Signal::Hup => rustix::process::Signal::HUP,
-            Signal::Usr1 => rustix::process::Signal::USR1,
-            Signal::Usr2 => rustix::process::Signal::USR2,
-            Signal::Winch => rustix::process::Signal::WINCH,
-            Signal::Chld => rustix::process::Signal::CHILD,
-            Signal::Kill => rustix::process::Signal::KILL,
+            Signal::Term => ("SIGTERM", libc::SIGTERM),
+            Signal::Int => ("SIGINT", libc::SIGINT),
+            Signal::Quit => ("SIGQUIT", libc::SIGQUIT),
+            Signal::Hup => ("SIGHUP", libc::SIGHUP),
+            Signal::Usr1 => ("SIGUSR1", libc::SIGUSR1),
+            Signal::Usr2 => ("SIGUSR2", libc::SIGUSR2),
+            Signal::Winch => ("SIGWINCH", libc::SIGWINCH),
+            Signal::Chld => ("SIGCHLD", libc::SIGCHLD),
+            Signal::Json => ("SIGRTMIN+2", libc::SIGRTMIN() + 2),
+            Signal::StatsClear => ("SIGRTMAX-1", libc::SIGRTMAX() - 1),
+            Signal::Kill => ("SIGKILL", libc::SIGKILL),
         }
     }
 }
@@ -110,7 +105,14 @@ pub fn block_signals() -> io::Result<()> {
 }
 
 fn mask() -> SigSet {
-    WAITABLE.into_iter().map(Signal::nix).collect()
+    let mut set: libc::sigset_t = *SigSet::empty().as_ref();
+    for signal in WAITABLE {
+        // SAFETY: the pointer is to a live set, which `SigSet::empty` initialised; a number that is no signal would
+        // only be an error.
+        unsafe { libc::sigaddset(&raw mut set, signal.number()) };
+    }
+    // SAFETY: the set is initialised.
+    unsafe { SigSet::from_sigset_t_unchecked(set) }
 }
 
 /// The queue of signals of this process. [`block_signals`] comes before it.
@@ -161,7 +163,22 @@ impl AsFd for Signals {
 
 /// Sends a signal to a process.
 pub fn send_signal(pid: u32, signal: Signal) -> io::Result<()> {
-    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-    let pid = pid.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-    Ok(rustix::process::kill_process(pid, signal.into())?)
+    kill(process_id(pid)?.as_raw_nonzero().get(), signal)
+}
+
+/// Sends a signal to the process group that `pid` leads: a script with all that it started.
+pub fn signal_group(pid: u32, signal: Signal) -> io::Result<()> {
+    let leader = process_id(pid)?.as_raw_nonzero().get();
+    // To the kernel the negative of 1 is every process there is (kill(2)).
+    if leader == 1 {
+        let text = "process group 1; expected the group of a child, 2 or more";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    kill(-leader, signal)
+}
+
+fn kill(target: i32, signal: Signal) -> io::Result<()> {
+    // SAFETY: kill takes two numbers and touches no memory.
+    let result = unsafe { libc::kill(target, signal.number()) };
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -27,9 +27,19 @@ pub(crate) fn set_int(
     name: libc::c_int,
     value: libc::c_int,
 ) -> io::Result<()> {
-    let size = size_of::<libc::c_int>() as libc::socklen_t;
-    // SAFETY: the pointer is to a live c_int and the length is its size.
-    let result = unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, (&raw const value).cast(), size) };
+    set_ints(fd, level, name, &[value])
+}
+
+/// Sets an option that is a row of integers.
+pub(crate) fn set_ints(
+    fd: BorrowedFd<'_>,
+    level: libc::c_int,
+    name: libc::c_int,
+    values: &[libc::c_int],
+) -> io::Result<()> {
+    let size = size_of_val(values) as libc::socklen_t;
+    // SAFETY: the pointer is to live integers and the length is their size.
+    let result = unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, values.as_ptr().cast(), size) };
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 

@@ -35,11 +35,23 @@ fn nothing_waits(signals: &Signals) {
 
 fn own_signals_are_taken(signals: &Signals) {
     let me = std::process::id();
-    for signal in [Signal::Term, Signal::Hup, Signal::Usr1, Signal::Usr2, Signal::Quit, Signal::Winch] {
+    for signal in [
+        Signal::Term,
+        Signal::Hup,
+        Signal::Usr1,
+        Signal::Usr2,
+        Signal::Quit,
+        Signal::Winch,
+        Signal::Json,
+        Signal::StatsClear,
+    ] {
         send_signal(me, signal).expect("send");
         assert_eq!(signals.wait(LONG).expect("wait"), Some(Received { signal, from: me }));
     }
-    assert_eq!((Signal::Term.name(), Signal::Term.number()), ("SIGTERM", 15));
+    let named = [Signal::Term, Signal::Json, Signal::StatsClear].map(|s| (s.name(), s.number()));
+    let expected =
+        [("SIGTERM", 15), ("SIGRTMIN+2", libc::SIGRTMIN() + 2), ("SIGRTMAX-1", libc::SIGRTMAX() - 1)];
+    assert_eq!(named, expected);
 }
 
 fn a_thread_has_them_blocked_too(signals: &Signals) {
