@@ -36,8 +36,8 @@ pub(crate) struct Counters {
     pub(crate) reading: AtomicU64,
     pub(crate) writing: AtomicU64,
     pub(crate) waiting: AtomicU64,
-    /// Turns of the event loop.
-    pub(crate) turns: AtomicU64,
+    /// Timers of the event loop that fired: a loop that is stuck, and only that, stands still here.
+    pub(crate) beats: AtomicU64,
     /// Connections that still run a request of an older generation.
     pub(crate) outdated: AtomicU64,
     /// Set once the thread has ended.
@@ -342,14 +342,10 @@ pub(crate) fn run(
     counters: Arc<Counters>,
     orders: UnboundedReceiver<Order>,
 ) {
-    let turns = Arc::clone(&counters);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
-        .on_thread_park(move || {
-            turns.turns.fetch_add(1, Relaxed);
-            flush();
-        })
+        .on_thread_park(flush)
         .on_thread_unpark(|| {
             clock::tick();
             deadline::tick();
@@ -388,16 +384,24 @@ async fn control(thread: Rc<Thread>, mut orders: UnboundedReceiver<Order>) {
     beat.abort();
 }
 
-/// Turns the loop once a second even when nothing happens, and closes what idled too long.
 /// Milliseconds between two alerts about access logs that cannot be written: a full disk stays full for a while.
 const LOSSES_MS: u64 = 60_000;
+/// How often a thread proves that its loop turns and its timers fire.
+const BEAT: Duration = Duration::from_millis(100);
+/// Beats between two looks at what idled too long.
+const SWEEP: u64 = 10;
 
+/// Beats even when nothing happens, and closes what idled too long.
 async fn heartbeat(thread: Rc<Thread>) {
-    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    let mut ticks = tokio::time::interval(BEAT);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut quiet_until = 0;
-    loop {
+    for beat in 0_u64.. {
         ticks.tick().await;
+        thread.counters.beats.fetch_add(1, Relaxed);
+        if !beat.is_multiple_of(SWEEP) {
+            continue;
+        }
         let now = clock::tick().mono_ms;
         for pool in thread.pools.borrow().values() {
             pool.sweep(now);

@@ -1,0 +1,190 @@
+//! What a configuration needs of the machine before its elections start: rights, interfaces, firewall, static
+//! addresses. All that touches files or may wait is done here, and not in the real-time thread.
+
+use std::io;
+
+use rustix::thread::CapabilitySet;
+use weir_model::vrrp::{Family, Instance, Mac, Vmac, Vrrp};
+use weir_netlink::{AddressWish, LinkInfo, Netlink};
+
+use crate::firewall;
+
+/// Why the elections cannot run: one line each.
+pub(crate) type Problems = Vec<String>;
+
+/// Looks whether all that is needed is there. Nothing is changed.
+pub(crate) fn check(config: &Vrrp, before: Option<&Vrrp>) -> Result<Vec<String>, Problems> {
+    let links = links().map_err(|error| vec![error.to_string()])?;
+    let mut problems = missing_rights();
+    let mut warnings = Vec::new();
+    for instance in &config.instances {
+        let exists = links.iter().any(|link| link.name == instance.interface);
+        if exists || config.globals.dynamic_interfaces {
+            continue;
+        }
+        let (name, interface) = (&instance.name, &instance.interface);
+        let text = format!("vrrp_instance {name}: there is no interface {interface}");
+        // A reload that names a new interface is a slip of the pen; one that lost its interface has to go on.
+        let known = before.is_none_or(|old| old.instances.iter().any(|one| one.interface == *interface));
+        if known {
+            warnings.push(format!("{text}; the instance is in FAULT until it appears"));
+        } else {
+            problems.push(format!(
+                "{text}; correct the name, or set dynamic_interfaces in global_defs if it comes later"
+            ));
+        }
+    }
+    if problems.is_empty() { Ok(warnings) } else { Err(problems) }
+}
+
+/// What the process may not do and has to.
+fn missing_rights() -> Problems {
+    let Ok(sets) = rustix::thread::capabilities(None) else { return Vec::new() };
+    let needed = [
+        (CapabilitySet::NET_ADMIN, "CAP_NET_ADMIN", "put addresses on interfaces"),
+        (CapabilitySet::NET_RAW, "CAP_NET_RAW", "send advertisements"),
+    ];
+    let missing = needed.into_iter().filter(|(bit, _, _)| !sets.effective.contains(*bit));
+    missing
+        .map(|(_, name, what)| {
+            let bit = name.to_lowercase();
+            format!(
+                "{name} is missing, without which nobody may {what}; run as root, or grant it: `setcap \
+                 {bit}+ep` on the binary, or AmbientCapabilities={name} in the unit"
+            )
+        })
+        .collect()
+}
+
+fn links() -> io::Result<Vec<LinkInfo>> {
+    Netlink::open()?.links()
+}
+
+/// Makes virtual interfaces, firewall rules and static addresses. What fails is told and does not stop the rest: an
+/// election without it is better than none.
+pub(crate) fn make(config: &Vrrp, tell: &dyn Fn(String)) {
+    let links = match links() {
+        Ok(links) => links,
+        Err(error) => return tell(format!("the interfaces cannot be read: {error}")),
+    };
+    for instance in &config.instances {
+        if let Some(vmac) = &instance.vmac
+            && let Err(error) = make_vmac(config, instance, vmac, &links)
+        {
+            tell(format!("vrrp_instance {}: use_vmac: {error}", instance.name));
+        }
+        if instance.promote_secondaries {
+            let name = format!("net/ipv4/conf/{}/promote_secondaries", instance.interface);
+            set(&name, "1", tell);
+        }
+    }
+    if let Err(error) = firewall::put(config) {
+        tell(error);
+    }
+    statics(config, &links, true, tell);
+}
+
+/// Takes away what [`make`] made for `old` and `new` does not need.
+pub(crate) fn clear(old: &Vrrp, new: &Vrrp, tell: &dyn Fn(String)) {
+    let Ok(links) = links() else { return };
+    let kept = vmac_names(new);
+    for name in vmac_names(old).into_iter().filter(|name| !kept.contains(name)) {
+        let Some(link) = links.iter().find(|link| link.name == *name) else { continue };
+        let removed = Netlink::open().map(|mut netlink| netlink.delete_link(link.index));
+        if let Ok(Err(error)) = removed {
+            tell(format!("interface {name}: {error}"));
+        }
+    }
+    let firewalled = firewall::has_rules(old) && !firewall::has_rules(new);
+    if firewalled && let Err(error) = firewall::remove(old) {
+        tell(error);
+    }
+    let gone = Vrrp {
+        static_addresses: without(&old.static_addresses, &new.static_addresses),
+        static_routes: without(&old.static_routes, &new.static_routes),
+        static_rules: without(&old.static_rules, &new.static_rules),
+        ..Vrrp::default()
+    };
+    statics(&gone, &links, false, tell);
+}
+
+fn without<T: Clone + PartialEq>(old: &[T], new: &[T]) -> Vec<T> {
+    old.iter().filter(|one| !new.contains(one)).cloned().collect()
+}
+
+/// The virtual interfaces of all instances that have one.
+fn vmac_names(config: &Vrrp) -> Vec<String> {
+    let own = config.instances.iter().filter(|instance| instance.vmac.is_some());
+    own.map(|instance| weir_vrrp::assets(config, instance).interface).collect()
+}
+
+fn make_vmac(config: &Vrrp, instance: &Instance, vmac: &Vmac, links: &[LinkInfo]) -> Result<(), String> {
+    let base = &instance.interface;
+    let base_index = links.iter().find(|link| link.name == *base).map(|link| link.index);
+    let base_index = base_index.ok_or_else(|| format!("there is no interface {base}"))?;
+    let family = match instance.family {
+        Family::V4 => 1,
+        Family::V6 => 2,
+    };
+    let mac = vmac.mac.unwrap_or(Mac([0, 0, 0x5e, 0, family, instance.vrid]));
+    let name = weir_vrrp::assets(config, instance).interface;
+    let mut netlink = Netlink::open().map_err(|error| error.to_string())?;
+    netlink.add_macvlan(&name, base_index, mac).map_err(|error| error.to_string())?;
+    // The kernel must neither answer for the base's addresses here, nor the other way round, nor drop what comes in by
+    // one and would leave by the other.
+    let own = ["arp_ignore=1", "accept_local=1", "rp_filter=0", "promote_secondaries=1"];
+    let settings = own.iter().map(|one| (name.as_str(), *one));
+    let settings = settings.chain([(base.as_str(), "arp_ignore=1"), (base.as_str(), "arp_filter=1")]);
+    let mut failures = Vec::new();
+    for (interface, setting) in settings.chain([("all", "rp_filter=0")]) {
+        let (key, value) = setting.split_once('=').unwrap_or((setting, "1"));
+        set(&format!("net/ipv4/conf/{interface}/{key}"), value, &mut |text| failures.push(text));
+    }
+    failures.into_iter().next().map_or(Ok(()), Err)
+}
+
+/// Writes a kernel setting, unless it has the value already.
+fn set(name: &str, value: &str, mut tell: impl FnMut(String)) {
+    if weir_net::read_sysctl(name).is_ok_and(|now| now.trim() == value) {
+        return;
+    }
+    if let Err(error) = weir_net::write_sysctl(name, value) {
+        let name = name.replace('/', ".");
+        tell(format!("{name} cannot be set to {value}: {error}; set it with sysctl"));
+    }
+}
+
+/// Static addresses, routes and rules: put, or taken away.
+fn statics(config: &Vrrp, links: &[LinkInfo], put: bool, tell: &dyn Fn(String)) {
+    let resolve = |name: &str| links.iter().find(|link| link.name == *name).map(|link| link.index);
+    let mut netlink = match Netlink::open() {
+        Ok(netlink) => netlink,
+        Err(error) => return tell(error.to_string()),
+    };
+    for address in &config.static_addresses {
+        let Some(interface) = address.interface.as_deref().and_then(resolve) else {
+            tell(format!("static_ipaddress {}: its interface does not exist", address.address));
+            continue;
+        };
+        let wish = [AddressWish { address, interface, lease: None }];
+        let done = if put { netlink.put_addresses(&wish) } else { netlink.remove_addresses(&wish) };
+        match done {
+            Ok(results) => {
+                results.into_iter().filter_map(Result::err).for_each(|error| tell(error.to_string()))
+            }
+            Err(error) => tell(error.to_string()),
+        }
+    }
+    for route in &config.static_routes {
+        let done = if put {
+            netlink.put_route(route, None, &resolve)
+        } else {
+            netlink.remove_route(route, None, &resolve)
+        };
+        done.unwrap_or_else(|error| tell(error.to_string()));
+    }
+    for rule in &config.static_rules {
+        let done = if put { netlink.put_rule(rule) } else { netlink.remove_rule(rule) };
+        done.unwrap_or_else(|error| tell(error.to_string()));
+    }
+}
