@@ -214,6 +214,11 @@ impl Host {
         self.inner.space.run(Command::new(program).args(arguments))
     }
 
+    /// Does something in the network of the host: a socket that is opened there stays there.
+    pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
+        self.inner.space.inside(work)
+    }
+
     /// Runs `ip` with some words; its error is one.
     pub fn ip(&self, words: &str) -> Result<()> {
         self.inner.space.ip(&format!("{words}\n"))

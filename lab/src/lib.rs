@@ -25,6 +25,7 @@ mod space;
 mod svg;
 mod timeline;
 mod watch;
+mod wire;
 
 pub use addresses::Change;
 pub use app::{App, Mood};
@@ -45,3 +46,4 @@ pub use scenario::{
 pub use svg::draw as draw_svg;
 pub use timeline::text as draw_text;
 pub use watch::{Account, Interval, Watch};
+pub use wire::Wire;

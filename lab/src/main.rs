@@ -1,4 +1,5 @@
-//! `weir-lab`: the laboratory by itself. The weir binary is the one beside it, or what WEIR names.
+//! `weir-lab`: the laboratory by itself.
+//! Everything is in the library; the weir binary that it runs is the one beside it, or what WEIR names.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

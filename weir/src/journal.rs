@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use weir_log::{ErrorLog, Level, LogFile, Output, Sink, startup_line};
 
@@ -10,20 +10,24 @@ use weir_log::{ErrorLog, Level, LogFile, Output, Sink, startup_line};
 pub(crate) struct Journal {
     log: ErrorLog,
     terminal: bool,
+    voice: Arc<RwLock<ErrorLog>>,
 }
+
+/// Lines of virtual routers are few, and each is looked for at night: from here up they are written even where
+/// `error_log` wants less.
+const VOICE: Level = Level::Notice;
 
 impl Journal {
     /// The log of a process that starts: the file of `-e`, or standard error alone. Everything from notice up is
     /// written, because no configuration has said otherwise.
     pub(crate) fn starting(file: Option<&Path>) -> Journal {
         let Some(path) = file else {
-            return Journal { log: ErrorLog::new(Vec::new()), terminal: true };
+            return Journal::new(ErrorLog::new(Vec::new()));
         };
         match weir_log::open_append(path) {
             Ok(fd) => {
                 let sink = Sink::File(Arc::new(LogFile::new(fd)));
-                let log = ErrorLog::new(vec![Output { sink, level: Level::Notice }]);
-                Journal { log, terminal: true }
+                Journal::new(ErrorLog::new(vec![Output { sink, level: Level::Notice }]))
             }
             Err(error) => {
                 let path = path.display();
@@ -32,14 +36,29 @@ impl Journal {
                     weir_log::Errno(&error)
                 );
                 eprint!("{}", startup_line(Level::Alert, text));
-                Journal { log: ErrorLog::new(Vec::new()), terminal: true }
+                Journal::new(ErrorLog::new(Vec::new()))
             }
         }
     }
 
+    fn new(log: ErrorLog) -> Journal {
+        let voice = Arc::new(RwLock::new(louder(&log)));
+        Journal { log, terminal: true, voice }
+    }
+
     /// From now on lines go to the log of the configuration.
     pub(crate) fn switch(&mut self, log: ErrorLog) {
+        *self.voice.write().unwrap_or_else(PoisonError::into_inner) = louder(&log);
         self.log = log;
+    }
+
+    /// The same log for other threads; it follows every [`Journal::switch`].
+    pub(crate) fn voice(&self) -> Arc<dyn Fn(Level, String) + Send + Sync> {
+        let voice = Arc::clone(&self.voice);
+        Arc::new(move |level, text| {
+            let log = voice.read().unwrap_or_else(PoisonError::into_inner).clone();
+            log.note(level, format_args!("{text}"));
+        })
     }
 
     /// The server runs: the terminal is left alone.
@@ -67,4 +86,10 @@ impl Journal {
     pub(crate) fn alert(&self, text: impl fmt::Display) {
         self.say(Level::Alert, text);
     }
+}
+
+/// The same outputs, all of which take at least [`VOICE`].
+fn louder(log: &ErrorLog) -> ErrorLog {
+    let outputs = log.outputs().iter();
+    ErrorLog::new(outputs.map(|one| Output { sink: one.sink.clone(), level: one.level.max(VOICE) }).collect())
 }

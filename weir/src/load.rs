@@ -4,14 +4,17 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::DirBuilderExt;
 
 use weir_config::{Loaded, Options};
+use weir_keepalived::Action;
 use weir_log::{Errno, Level};
-use weir_model::{Config, Process, WorkerCount};
-use weir_syntax::Severity;
+use weir_model::vrrp::{Authentication, Vrrp};
+use weir_model::{Config, LogTarget, Process, WorkerCount};
+use weir_syntax::keepalived::Statement;
+use weir_syntax::{Diagnostic, Severity};
 
 use crate::journal::Journal;
-use crate::machine::Machine;
+use crate::machine::{self, Machine};
 use crate::message::{Account, Identity};
-use crate::place;
+use crate::place::{self, Invocation};
 
 /// nginx's account when none is named.
 const NOBODY: &str = "nobody";
@@ -35,6 +38,83 @@ pub(crate) fn load(options: &Options, journal: &Journal) -> Option<Loaded> {
             None
         }
     }
+}
+
+/// What a process runs: a proxy, virtual routers, or both.
+pub(crate) struct Everything {
+    /// Without an nginx.conf the defaults.
+    pub(crate) config: Config,
+    pub(crate) vrrp: Option<Vrrp>,
+}
+
+/// Loads all files of the command line, and the keepalived.conf that nginx.conf names. Errors and warnings were told.
+pub(crate) fn everything(invocation: &Invocation, journal: &Journal) -> Option<Everything> {
+    let config = if invocation.routers_only {
+        without_proxy(invocation)
+    } else {
+        load(&invocation.options, journal)?.config
+    };
+    let named = (&invocation.keepalived, &config.process.keepalived);
+    if let (Some(typed), Some(written)) = named
+        && !place::same_file(typed, written)
+    {
+        journal.emerg(format_args!(
+            "the command line names {typed}, and the keepalived directive of {} names another file, {written}; one \
+             node has one keepalived.conf: leave one of them out",
+            invocation.options.conf_file()
+        ));
+        return None;
+    }
+    let path = named.0.as_ref().or(named.1.as_ref()).cloned();
+    let vrrp = match path {
+        Some(path) => Some(routers(&path, invocation.config_id.clone(), journal)?),
+        None => None,
+    };
+    Some(Everything { config, vrrp })
+}
+
+/// The process' own settings where there is no nginx.conf.
+fn without_proxy(invocation: &Invocation) -> Config {
+    let mut config = Config::default();
+    let process = &mut config.process;
+    process.pid = invocation.options.below_prefix(&invocation.options.default_pid);
+    process.daemon = !invocation.foreground;
+    let target = invocation.log.clone().unwrap_or(LogTarget::Stderr);
+    process.error_log.push(weir_model::ErrorLog { target, level: Level::Info });
+    config
+}
+
+/// Loads a keepalived.conf as keepalived does: what it would ignore is told, and the rest runs.
+pub(crate) fn routers(path: &str, config_id: Option<String>, journal: &Journal) -> Option<Vrrp> {
+    match weir_keepalived::load(path, &machine::settings(config_id), &Machine::Serving) {
+        Ok(loaded) => {
+            for warning in &loaded.warnings {
+                journal.say(Level::Warn, warning.nginx_line(&loaded.tree.files));
+            }
+            Some(loaded.vrrp)
+        }
+        Err(failure) => {
+            for diagnostic in &failure.diagnostics {
+                let level = if diagnostic.severity == Severity::Error { Level::Emerg } else { Level::Warn };
+                journal.say(level, diagnostic.nginx_line(&failure.tree.files));
+            }
+            None
+        }
+    }
+}
+
+/// What stands in the place of a password that is not shown.
+const HIDDEN: &str = "(hidden)";
+
+/// A configuration to be shown: what is printed is pasted into tickets, and passwords stay in the file, for those who may
+/// read it.
+pub(crate) fn without_passwords(mut vrrp: Vrrp) -> Vrrp {
+    for instance in &mut vrrp.instances {
+        if let Authentication::Pass(word) | Authentication::Ah(word) = &mut instance.authentication {
+            HIDDEN.clone_into(word);
+        }
+    }
+    vrrp
 }
 
 /// The number of data threads.
@@ -107,4 +187,19 @@ pub(crate) fn make_folders(config: &Config, identity: &Identity, journal: &Journ
         }
     }
     Some(())
+}
+
+/// Whether a warning is about what the file says, and not about what Weir does not do.
+pub(crate) fn is_mistake(warning: &Diagnostic, items: &[Statement]) -> bool {
+    let Some(statement) = warning.span.and_then(|span| at(items, span)) else { return true };
+    let without = weir_keepalived::keywords().filter(|keyword| keyword.name == statement.name.text);
+    !without.into_iter().any(|keyword| matches!(keyword.action, Action::WithoutEffect(_) | Action::Later(_)))
+}
+
+/// The statement whose keyword stands at a place.
+fn at(items: &[Statement], span: weir_syntax::Span) -> Option<&Statement> {
+    items.iter().find_map(|statement| match statement.name.span == span {
+        true => Some(statement),
+        false => at(statement.block.as_deref()?, span),
+    })
 }

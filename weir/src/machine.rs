@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use weir_config::Environment;
@@ -31,6 +32,19 @@ impl Source for Machine {
         found.sort();
         found
     }
+
+    fn is_executable(&self, path: &str) -> bool {
+        std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+    }
+}
+
+impl weir_keepalived::Environment for Machine {
+    fn routing_table(&self, name: &str) -> Option<u32> {
+        let text = std::fs::read_to_string("/etc/iproute2/rt_tables").ok()?;
+        let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
+        let mut pairs = lines.filter_map(|line| line.split_once(char::is_whitespace));
+        pairs.find(|(_, known)| known.trim() == name)?.0.trim().parse().ok()
+    }
 }
 
 impl Environment for Machine {
@@ -58,6 +72,15 @@ impl Environment for Machine {
         }
         load::known_user(user)?;
         load::known_group(group).map(drop)
+    }
+}
+
+/// What the grammar of keepalived.conf has to know of this host.
+pub(crate) fn settings(config_id: Option<String>) -> weir_syntax::keepalived::Settings {
+    weir_syntax::keepalived::Settings {
+        config_id,
+        node: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        environment: std::env::vars().collect(),
     }
 }
 

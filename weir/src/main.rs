@@ -5,6 +5,7 @@ mod arguments;
 mod commands;
 mod demo;
 mod journal;
+mod keepalived;
 mod keeper;
 mod load;
 mod machine;
@@ -26,12 +27,19 @@ fn main() -> ExitCode {
         eprintln!("weir: signals cannot be blocked: {error}");
         return ExitCode::FAILURE;
     }
-    if let Some(code) = worker::run_if_worker() {
+    if let Some(code) = worker::run_if_worker().or_else(keeper::run_if_herald) {
         return code;
     }
     let mut words = std::env::args();
     let name = words.next().unwrap_or_default();
     let words: Vec<String> = words.collect();
-    let called_nginx = name.rsplit('/').next() == Some("nginx");
+    let name = name.rsplit('/').next().unwrap_or_default();
+    if name == "keepalived" {
+        return keepalived::run(words.into_iter());
+    }
+    if words.first().is_some_and(|word| word == "keepalived") {
+        return keepalived::run(words.into_iter().skip(1));
+    }
+    let called_nginx = name == "nginx";
     if called_nginx || arguments::is_nginx_style(&words) { nginx::run(&words) } else { commands::run() }
 }

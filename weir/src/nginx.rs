@@ -89,6 +89,10 @@ fn test(arguments: &Arguments, invocation: &Invocation) -> ExitCode {
         eprintln!("nginx: the configuration file {file} syntax is ok");
     }
     let tested = loaded.filter(|loaded| keeper::test(&loaded.config, &journal));
+    let tested = tested.filter(|loaded| match &loaded.config.process.keepalived {
+        Some(path) => load::routers(path, None, &journal).is_some(),
+        None => true,
+    });
     let Some(loaded) = tested else {
         eprintln!("nginx: configuration file {file} test failed");
         return ExitCode::FAILURE;

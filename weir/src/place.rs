@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use weir_config::Options;
+use weir_model::LogTarget;
 
 use crate::arguments::Arguments;
 
@@ -10,6 +11,11 @@ use crate::arguments::Arguments;
 pub(crate) const CONF: &str = "/etc/nginx/nginx.conf";
 /// What relative paths of the configuration are below.
 pub(crate) const PREFIX: &str = "/etc/nginx/";
+
+/// keepalived's own place of its process id, which is where exporters look.
+pub(crate) const KEEPALIVED_PID: &str = "/run/keepalived.pid";
+/// keepalived's own place of its file.
+pub(crate) const KEEPALIVED_CONF: &str = "/etc/keepalived/keepalived.conf";
 
 /// How this process was called, as far as loading and reloading depend on it.
 #[derive(Debug, Clone)]
@@ -19,6 +25,14 @@ pub(crate) struct Invocation {
     pub(crate) first_log: Option<PathBuf>,
     /// `weir run`: stay in the foreground whatever `daemon` says.
     pub(crate) foreground: bool,
+    /// There is no nginx.conf: only virtual routers run.
+    pub(crate) routers_only: bool,
+    /// A keepalived.conf that the command line names; one that nginx.conf names comes after it.
+    pub(crate) keepalived: Option<String>,
+    /// Where lines go when there is no nginx.conf; absent: standard error.
+    pub(crate) log: Option<LogTarget>,
+    /// keepalived's `-i`
+    pub(crate) config_id: Option<String>,
 }
 
 impl Invocation {
@@ -42,7 +56,15 @@ impl Invocation {
         if arguments.error_log.as_deref() == Some("") {
             options.error_log = Some("stderr".to_owned());
         }
-        Invocation { options, first_log, foreground: false }
+        Invocation {
+            options,
+            first_log,
+            foreground: false,
+            routers_only: false,
+            keepalived: None,
+            log: None,
+            config_id: None,
+        }
     }
 
     /// `weir run FILE`: relative paths are below the file's folder, and nothing needs root.
@@ -55,7 +77,23 @@ impl Invocation {
             default_error_log: "stderr".to_owned(),
             ..system()
         };
-        Ok(Invocation { options, first_log: None, foreground: true })
+        Ok(Invocation {
+            options,
+            first_log: None,
+            foreground: true,
+            routers_only: false,
+            keepalived: None,
+            log: None,
+            config_id: None,
+        })
+    }
+
+    /// Virtual routers alone.
+    pub(crate) fn of_keepalived(file: &str) -> std::io::Result<Invocation> {
+        let mut invocation = Invocation::of_file(file)?;
+        invocation.routers_only = true;
+        invocation.keepalived = Some(invocation.options.conf_path.clone());
+        Ok(invocation)
     }
 }
 
@@ -94,6 +132,22 @@ pub(crate) fn state_folder() -> String {
         (None, Some(home)) => format!("{home}/.local/state/weir"),
         (None, None) => format!("/tmp/weir-{}", rustix::process::getuid().as_raw()),
     }
+}
+
+/// Whether two paths lead to one file.
+pub(crate) fn same_file(one: &str, other: &str) -> bool {
+    match (std::fs::canonicalize(one), std::fs::canonicalize(other)) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => one == other,
+    }
+}
+
+/// The status socket of a node that root started.
+pub(crate) const STATUS_SOCKET: &str = "/run/weir/vrrp.sock";
+
+/// Where a node of this user answers `weir vip` when no `status_socket` was given.
+pub(crate) fn status_socket() -> String {
+    if weir_net::is_root() { STATUS_SOCKET.to_owned() } else { format!("{}/vrrp.sock", state_folder()) }
 }
 
 /// The folder for logs when no path was given.

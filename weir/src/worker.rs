@@ -8,16 +8,19 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::net::SendFlags;
 use weir_log::{ErrorLog, Level};
 use weir_model::{Config, LogTarget};
 use weir_net::{Signal, Signals};
 use weir_serve_http::{Generation, Worker};
 
-use crate::keeper::{WORKER, logs};
+use crate::keeper::{PULSE, WORKER, logs};
 use crate::message::{self, Identity, Order, Report};
 
 /// How often the data threads are asked for their progress.
 const PROGRESS: Duration = Duration::from_secs(5);
+/// How often they are proven to the keeper's watch for the sake of virtual routers.
+const BEAT: Duration = Duration::from_millis(100);
 /// How often it is looked whether old connections are gone, while there are any.
 const DRAIN: Duration = Duration::from_millis(20);
 /// How long the data threads have to close everything when the end is to be at once.
@@ -36,7 +39,8 @@ pub(crate) fn run_if_worker() -> Option<ExitCode> {
             return Some(ExitCode::FAILURE);
         }
     };
-    Some(match Process::begin(socket).and_then(Process::serve) {
+    let begun = weir_net::inherited(PULSE).and_then(|pulse| Process::begin(socket, pulse));
+    Some(match begun.and_then(Process::serve) {
         Ok(()) => ExitCode::SUCCESS,
         // The keeper has gone, and with it the reason to serve.
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => ExitCode::SUCCESS,
@@ -49,6 +53,7 @@ pub(crate) fn run_if_worker() -> Option<ExitCode> {
 
 struct Process {
     socket: OwnedFd,
+    pulse: OwnedFd,
     signals: Signals,
     worker: Worker,
     log: Arc<RwLock<ErrorLog>>,
@@ -59,11 +64,12 @@ struct Process {
     draining: bool,
     quitting: bool,
     next_progress: Instant,
+    next_beat: Instant,
 }
 
 impl Process {
     /// Becomes what the keeper says, before anything else.
-    fn begin(socket: OwnedFd) -> io::Result<Process> {
+    fn begin(socket: OwnedFd, pulse: OwnedFd) -> io::Result<Process> {
         let (order, _) = message::receive(socket.as_fd())?;
         let Order::Become(identity) = order else {
             return Err(io::Error::other("the keeper's first order has to be what to become"));
@@ -73,6 +79,7 @@ impl Process {
         report_panics(Arc::clone(&log));
         Ok(Process {
             socket,
+            pulse,
             signals: Signals::new()?,
             worker: Worker::start(),
             log,
@@ -82,6 +89,7 @@ impl Process {
             draining: false,
             quitting: false,
             next_progress: Instant::now() + PROGRESS,
+            next_beat: Instant::now(),
         })
     }
 
@@ -112,7 +120,7 @@ impl Process {
     /// Waits for an order, a signal or the next look at the threads; answers whether there is an order.
     fn sleep(&self) -> io::Result<bool> {
         let now = Instant::now();
-        let mut wait = self.next_progress.saturating_duration_since(now);
+        let mut wait = self.next_progress.min(self.next_beat).saturating_duration_since(now);
         if self.draining || self.quitting {
             wait = wait.min(DRAIN);
         }
@@ -212,6 +220,13 @@ impl Process {
             self.report(&Report::Drained { generation: self.generation })?;
         }
         let now = Instant::now();
+        if self.next_beat <= now {
+            self.next_beat = now + BEAT;
+            let counters = self.worker.progress();
+            let bytes: Vec<u8> = counters.into_iter().flat_map(u64::to_ne_bytes).collect();
+            // Nobody reads it where there are no virtual routers: then it is full, and that is no error.
+            let _ = rustix::net::send(&self.pulse, &bytes, SendFlags::NOSIGNAL);
+        }
         if self.next_progress <= now && !self.quitting {
             self.next_progress = now + PROGRESS;
             self.report(&Report::Progress { threads: self.worker.progress() })?;

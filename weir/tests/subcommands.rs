@@ -36,11 +36,11 @@ fn check_shows_the_line() {
 }
 
 #[test]
-fn keepalived_files_are_named() {
+fn keepalived_files_are_told_by_what_is_in_them() {
     let site = Site::new("! a comment\nvrrp_instance VI_1 {\n    state BACKUP\n}\n");
     let output = weir().arg("check").arg(site.file("nginx.conf")).output().expect("run");
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("this is a keepalived.conf"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("virtual_router_id"), "{}", text(&output.stderr));
 }
 
 #[test]

@@ -3,32 +3,57 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use serde::Serialize;
+use weir_model::vrrp::Vrrp;
 use weir_model::{Config, ServerName};
 
+use super::files::{self, Kind, Show};
+use crate::load;
 use crate::machine::Machine;
 
 /// Shows each file's compiled form.
 pub(super) fn run(files: &[String], json: bool) -> ExitCode {
     let mut code = ExitCode::SUCCESS;
     let mut out = std::io::stdout().lock();
-    for file in files.iter().map(|file| super::in_folder(file)) {
-        let Some(loaded) = super::load(&file, super::Show::All, Machine::Looking) else {
-            code = ExitCode::FAILURE;
-            continue;
+    for file in files.iter().flat_map(|file| files::below(file)) {
+        let written = match files::kind(&file) {
+            Some(Kind::Nginx) => files::nginx(&file, Show::All, Machine::Looking).map(|loaded| {
+                if json { print(&mut out, &loaded.config) } else { outline(&mut out, &loaded.config) }
+            }),
+            Some(Kind::Keepalived) => files::keepalived(&file, Show::All, Machine::Looking).map(|loaded| {
+                if json {
+                    print(&mut out, &load::without_passwords(loaded.vrrp))
+                } else {
+                    routers(&mut out, &loaded.vrrp)
+                }
+            }),
+            None => None,
         };
-        let written = if json {
-            serde_json::to_writer_pretty(&mut out, &loaded.config)
-                .map_err(std::io::Error::from)
-                .and_then(|()| writeln!(out))
-        } else {
-            outline(&mut out, &loaded.config)
-        };
-        // A reader that has seen enough (`| head`) is no mistake.
-        if written.is_err() {
-            break;
+        match written {
+            Some(Ok(())) => {}
+            // A reader that has seen enough (`| head`) is no mistake.
+            Some(Err(_)) => break,
+            None => code = ExitCode::FAILURE,
         }
     }
     code
+}
+
+fn print(out: &mut impl Write, value: &impl Serialize) -> std::io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, value)?;
+    writeln!(out)
+}
+
+/// Virtual routers and their addresses.
+fn routers(out: &mut impl Write, vrrp: &Vrrp) -> std::io::Result<()> {
+    for one in &vrrp.instances {
+        let (name, interface, vrid, priority) = (&one.name, &one.interface, one.vrid, one.priority);
+        writeln!(out, "vrrp_instance {name}: {interface}, vrid {vrid}, priority {priority}")?;
+        for address in one.addresses.iter().chain(&one.excluded) {
+            writeln!(out, "    {}/{}", address.address, address.prefix_len)?;
+        }
+    }
+    writeln!(out, "all settings: weir config --json FILE")
 }
 
 /// Addresses, the servers behind them, and the groups of upstream servers.

@@ -1,10 +1,11 @@
-//! `weir directives`: the catalogue, from which everything else about directives follows.
+//! `weir directives`: the catalogues of both grammars, from which everything else about directives follows.
 
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
 
 use weir_config::{Action, Directive, directives, nearest};
+use weir_keepalived::{Action as Effect, Keyword, Shape, keywords};
 
 /// Lists all directives, or explains one.
 pub(super) fn run(name: Option<&str>, absent: bool) -> ExitCode {
@@ -12,9 +13,11 @@ pub(super) fn run(name: Option<&str>, absent: bool) -> ExitCode {
         list(absent);
         return ExitCode::SUCCESS;
     };
-    let found: Vec<&Directive> = directives().filter(|d| d.name == name).collect();
-    if found.is_empty() {
-        let hint = match nearest(name, directives().map(|d| d.name)) {
+    let nginx: Vec<&Directive> = directives().filter(|d| d.name == name).collect();
+    let keepalived: Vec<&Keyword> = keywords().filter(|k| k.name == name).collect();
+    if nginx.is_empty() && keepalived.is_empty() {
+        let names = directives().map(|d| d.name).chain(keywords().map(|k| k.name));
+        let hint = match nearest(name, names) {
             Some(near) => format!("did you mean `{near}`?"),
             None => "type `weir directives` for all of them".to_owned(),
         };
@@ -22,30 +25,37 @@ pub(super) fn run(name: Option<&str>, absent: bool) -> ExitCode {
         return ExitCode::FAILURE;
     }
     let mut out = std::io::stdout().lock();
-    for directive in found {
-        if explain(&mut out, directive).is_err() {
-            break;
-        }
+    let mut explained = nginx.into_iter().map(|directive| explain(&mut out, directive));
+    // A reader that has seen enough (`| head`) is no mistake.
+    if explained.all(|written| written.is_ok()) {
+        drop(explained);
+        let _ = keepalived.into_iter().try_for_each(|keyword| explain_keyword(&mut out, keyword));
     }
     ExitCode::SUCCESS
 }
 
+/// Where a name stands, in which file, and whether this version refuses it.
+type Row = (Vec<&'static str>, &'static str);
+
 fn list(absent: bool) {
-    let mut by_name: BTreeMap<&str, (Vec<&str>, &str)> = BTreeMap::new();
-    for directive in directives() {
-        let refused = matches!(directive.action, Action::Absent(_));
-        if absent && !refused {
-            continue;
+    let mut by_name: BTreeMap<(&str, &str), Row> = BTreeMap::new();
+    let mut add = |name, file, contexts: &mut dyn Iterator<Item = &'static str>, refused| {
+        if refused || !absent {
+            let note = if refused { "not there yet" } else { "" };
+            by_name.entry((name, file)).or_insert((Vec::new(), note)).0.extend(contexts);
         }
-        let note = if refused { "not there yet" } else { "" };
-        let entry = by_name.entry(directive.name).or_insert((Vec::new(), note));
-        entry.0.extend(directive.contexts.names());
+    };
+    for one in directives() {
+        add(one.name, "nginx", &mut one.contexts.names(), matches!(one.action, Action::Absent(_)));
+    }
+    for one in keywords() {
+        add(one.name, "keepalived", &mut one.blocks.names(), matches!(one.action, Effect::Later(_)));
     }
     let mut out = std::io::stdout().lock();
-    for (name, (mut contexts, note)) in by_name {
+    for ((name, file), (mut contexts, note)) in by_name {
         contexts.dedup();
         let contexts = contexts.join(", ");
-        let line = format!("{name:36} {contexts:44} {note}");
+        let line = format!("{name:36} {file:10} {contexts:44} {note}");
         // A reader that has seen enough (`| head`) is no mistake.
         if writeln!(out, "{}", line.trim_end()).is_err() {
             return;
@@ -72,6 +82,35 @@ fn explain(out: &mut impl Write, directive: &Directive) -> std::io::Result<()> {
         Action::Absent("") => writeln!(out, "    Weir: not supported by this version"),
         Action::Absent(instead) => writeln!(out, "    Weir: not supported by this version; {instead}"),
         Action::Accepted(why) if !why.is_empty() => writeln!(out, "    Weir: accepted without effect; {why}"),
+        _ => Ok(()),
+    }
+}
+
+/// The same of a keyword of keepalived.conf.
+fn explain_keyword(out: &mut impl Write, keyword: &Keyword) -> std::io::Result<()> {
+    let Keyword { name, syntax, doc, .. } = keyword;
+    let space = if syntax.is_empty() { "" } else { " " };
+    let contexts: Vec<&str> = keyword.blocks.names().collect();
+    match keyword.shape {
+        Shape::List => writeln!(out, "{name} {{ {syntax} ... }}")?,
+        Shape::Block { .. } => writeln!(out, "{name}{space}{syntax} {{ ... }}")?,
+        Shape::Words(..) | Shape::Command => writeln!(out, "{name}{space}{syntax}")?,
+    }
+    if !doc.is_empty() {
+        writeln!(out, "    {doc}")?;
+    }
+    writeln!(out, "    default: {}", if keyword.default.is_empty() { "none" } else { keyword.default })?;
+    writeln!(out, "    allowed in: {}", contexts.join(", "))?;
+    match keyword.since {
+        "" => writeln!(out, "    keepalived: every release")?,
+        "weir" => writeln!(out, "    keepalived: none, this is Weir's own")?,
+        release => writeln!(out, "    keepalived: since {release}")?,
+    }
+    match keyword.action {
+        Effect::Later(why) => writeln!(out, "    Weir: not supported by this version; {why}"),
+        Effect::WithoutEffect(why) | Effect::Silent(why) => {
+            writeln!(out, "    Weir: accepted without effect; {why}")
+        }
         _ => Ok(()),
     }
 }

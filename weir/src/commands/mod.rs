@@ -3,17 +3,19 @@
 mod check;
 mod config;
 mod directives;
+mod files;
+mod vip;
 
-use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use weir_config::{Failure, Loaded};
 
 use crate::machine::Machine;
 use crate::place::Invocation;
 use crate::{demo, keeper};
+pub(crate) use check::Here;
+use files::{Kind, Show};
 
 /// Serves your nginx.conf: reverse proxy and load balancer.
 #[derive(Parser)]
@@ -24,6 +26,8 @@ use crate::{demo, keeper};
         weir demo                          see it work, nothing to set up\n  \
         weir check /etc/nginx/nginx.conf   is this configuration right?\n  \
         weir run ./nginx.conf              serve it from this terminal\n  \
+        weir run nginx.conf keepalived.conf   the same with virtual IPs\n  \
+        weir vip                           who holds which virtual IP, and why\n  \
         weir directives proxy_pass         what a directive means\n\n\
         nginx's own options work as well, for its scripts and units:\n  \
         weir -t -c /etc/nginx/nginx.conf\n  \
@@ -42,17 +46,42 @@ enum Command {
     /// Relative paths in the file are below its folder. SIGHUP reloads it, SIGQUIT lets requests finish. To run
     /// in the background as the file's `daemon` says, use nginx's way: weir -c FILE.
     Run {
-        /// An nginx.conf
+        /// An nginx.conf, a keepalived.conf, or one of each
         #[arg(required = true)]
         files: Vec<String>,
     },
+    /// Show who holds which virtual IP, since when, and why
+    Vip {
+        /// One vrrp_instance, with its whole history
+        name: Option<String>,
+        /// The whole state, for programs
+        #[arg(long)]
+        json: bool,
+        /// The node's status_socket
+        #[arg(long, value_name = "PATH")]
+        socket: Option<String>,
+    },
     /// Say whether configurations are right, and what to do where they are not
     ///
-    /// Nothing is opened or bound. Exit code 0: all can be served; 1: at least one cannot.
+    /// Reads nginx and keepalived files, each by itself and then together: the files of all nodes of a group, named
+    /// in one command, show what one node's file cannot. A folder with one keepalived.conf is a node; in a folder
+    /// with several of them each is a node, and its nginx.conf is that of all. Nothing is opened or bound.
+    ///
+    /// Exit code 0: nothing is wrong, warnings aside; 1: a file cannot be used, a keepalived.conf says something that
+    /// would be ignored, or nodes contradict each other.
     Check {
-        /// nginx.conf files, or folders with one
-        #[arg(required = true)]
+        /// nginx.conf and keepalived.conf files, or folders with them
+        #[arg(required_unless_present = "rules")]
         files: Vec<String>,
+        /// What was found, for programs
+        #[arg(long)]
+        json: bool,
+        /// The files are those of this machine: look at its interfaces and scripts as well
+        #[arg(long)]
+        here: bool,
+        /// List the rules for several files together
+        #[arg(long, conflicts_with_all = ["files", "here"])]
+        rules: bool,
     },
     /// Show what a configuration means after includes, inheritance and defaults
     Config {
@@ -81,6 +110,16 @@ enum Command {
         /// Where the proxy listens; without it a free port from 8000 up
         #[arg(long)]
         port: Option<u16>,
+        /// Two nodes and one virtual IP between them, as hosts in network namespaces; kill what you like
+        #[arg(long, conflicts_with = "port")]
+        ha: bool,
+    },
+    /// Run hosts in network namespaces, break things, and see what an address and its clients saw
+    #[command(disable_help_flag = true)]
+    Lab {
+        /// A scenario file, or --matrix; `weir lab --help` tells all
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<std::ffi::OsString>,
     },
 }
 
@@ -93,84 +132,77 @@ pub(crate) fn run() -> ExitCode {
     }
     match command {
         Command::Run { files } => serve(&files),
-        Command::Check { files } => check::run(&files),
+        Command::Check { json, rules: true, .. } => check::list_rules(json),
+        Command::Check { files, json, here, .. } => check::run(&files, json, here),
+        Command::Vip { name, json, socket } => vip::run(name.as_deref(), socket, json),
         Command::Config { files, json } => config::run(&files, json),
         Command::Directives { name, absent } => directives::run(name.as_deref(), absent),
-        Command::Demo { time, port } => demo::run(time, port),
+        Command::Demo { time, ha: true, .. } => with_own_path(|weir| weir_lab::demo_ha(weir, time)),
+        Command::Demo { time, port, ha: false } => demo::run(time, port),
+        Command::Lab { words } => with_own_path(|weir| weir_lab::main_with(words, weir)),
     }
 }
 
-fn serve(files: &[String]) -> ExitCode {
-    let [file] = files else {
-        eprintln!("weir: {} files; expected one nginx.conf, which may `include` others", files.len());
-        return ExitCode::FAILURE;
-    };
-    match Invocation::of_file(file) {
-        Ok(invocation) => {
-            // What is wrong is shown as `weir check` does, not in one line; warnings are told at the start.
-            if load(file, Show::Errors, Machine::Serving).is_none() {
-                return ExitCode::FAILURE;
-            }
-            keeper::run(invocation)
-        }
+/// The laboratory runs this very binary.
+fn with_own_path(run: impl FnOnce(&Path) -> ExitCode) -> ExitCode {
+    match std::env::current_exe() {
+        Ok(weir) => run(&weir),
         Err(error) => {
-            eprintln!("weir: {file}: {error}; expected the path of an nginx.conf");
+            eprintln!("weir: the path of this binary is not known: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
-/// What [`load`] prints.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Show {
-    Errors,
-    All,
-}
-
-/// Loads a file; what is wrong was shown with its lines.
-fn load(file: &str, show: Show, machine: Machine) -> Option<Loaded> {
-    let invocation = match Invocation::of_file(file) {
+fn serve(files: &[String]) -> ExitCode {
+    let invocation = match invocation(files) {
         Ok(invocation) => invocation,
-        Err(error) => {
-            eprintln!("weir: {file}: {error}; expected the path of an nginx.conf");
-            return None;
+        Err(text) => {
+            eprintln!("weir: {text}");
+            return ExitCode::FAILURE;
         }
     };
-    if is_keepalived(&std::fs::read_to_string(file).unwrap_or_default()) {
-        eprintln!(
-            "weir: {file}: this is a keepalived.conf, which this version does not read; expected an nginx.conf"
-        );
-        return None;
+    // What is wrong is shown as `weir check` does, not in one line; warnings are told at the start.
+    let right = files.iter().all(|file| match files::kind(file) {
+        Some(Kind::Nginx) => files::nginx(file, Show::Errors, Machine::Serving).is_some(),
+        Some(Kind::Keepalived) => files::keepalived(file, Show::Errors, Machine::Serving).is_some(),
+        None => false,
+    });
+    if right { keeper::run(invocation) } else { ExitCode::FAILURE }
+}
+
+/// How one or two files are run.
+fn invocation(files: &[String]) -> Result<Invocation, String> {
+    let (mut proxy, mut routers) = (Vec::new(), Vec::new());
+    for file in files {
+        match files::kind(file) {
+            Some(Kind::Nginx) => proxy.push(file),
+            Some(Kind::Keepalived) => routers.push(file),
+            None => return Err(format!("{file} cannot be served")),
+        }
     }
-    let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    match weir_config::load(&invocation.options, &machine) {
-        Ok(loaded) => {
-            for warning in loaded.warnings.iter().filter(|_| show == Show::All) {
-                eprintln!("{}", warning.render(&loaded.tree.files, color));
-            }
-            Some(loaded)
+    let file = file_of(&proxy, "nginx.conf")?;
+    match (file, file_of(&routers, "keepalived.conf")?) {
+        (Some(file), routers) => {
+            let mut invocation = Invocation::of_file(file).map_err(|error| format!("{file}: {error}"))?;
+            // Absolute, because a reload may find the process elsewhere.
+            let path = |file| std::path::absolute(file).map(|path| path.display().to_string());
+            invocation.keepalived = routers.map(path).transpose().map_err(|error| error.to_string())?;
+            Ok(invocation)
         }
-        Err(failure) => {
-            let Failure { diagnostics, tree } = *failure;
-            for diagnostic in &diagnostics {
-                eprintln!("{}", diagnostic.render(&tree.files, color));
-            }
-            None
-        }
+        (None, Some(file)) => Invocation::of_keepalived(file).map_err(|error| format!("{file}: {error}")),
+        (None, None) => Err("no file; expected an nginx.conf, a keepalived.conf, or one of each".to_owned()),
     }
 }
 
-/// The main file of a folder.
-fn in_folder(path: &str) -> String {
-    if Path::new(path).is_dir() {
-        format!("{}/nginx.conf", path.trim_end_matches('/'))
-    } else {
-        path.to_owned()
+fn file_of<'a>(files: &[&'a String], name: &str) -> Result<Option<&'a str>, String> {
+    match files {
+        [] => Ok(None),
+        [file] => Ok(Some(file)),
+        several => Err(format!(
+            "{} files for one {name}; expected one, which may `include` others: {}",
+            several.len(),
+            several.iter().map(|file| file.as_str()).collect::<Vec<_>>().join(", ")
+        )),
     }
-}
-
-/// Whether a text is for keepalived: its blocks have names that nginx does not know.
-fn is_keepalived(text: &str) -> bool {
-    let blocks = ["global_defs", "vrrp_instance", "vrrp_script", "vrrp_sync_group", "virtual_server"];
-    text.lines().any(|line| line.split_whitespace().next().is_some_and(|word| blocks.contains(&word)))
 }

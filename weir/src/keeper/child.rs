@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
@@ -17,6 +18,8 @@ use crate::message::{self, Identity, Order, Report};
 /// Tells a process of this binary that it is a worker, and the number of its socket.
 pub(crate) const WORKER: &str = "WEIR_WORKER";
 const SOCKET: i32 = 3;
+/// The worker's end of its pulse.
+pub(crate) const PULSE: i32 = 4;
 /// A worker that takes no order or gives half a report for so long is given up.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -24,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Child {
     pub(crate) pid: u32,
     socket: OwnedFd,
+    /// Counters of its data threads come here, ten times a second.
+    pub(crate) pulse: Arc<OwnedFd>,
     pub(crate) identity: Identity,
     /// It was told to end.
     pub(crate) leaving: bool,
@@ -52,6 +57,7 @@ impl Child {
         errors: Option<OwnedFd>,
     ) -> io::Result<Child> {
         let (ours, theirs) = weir_net::socket_pair()?;
+        let (pulse, beating) = super::health::pulse()?;
         set_socket_timeout(&ours, Timeout::Recv, Some(PATIENCE))?;
         set_socket_timeout(&ours, Timeout::Send, Some(PATIENCE))?;
         let mut command = Command::new("/proc/self/exe");
@@ -63,11 +69,14 @@ impl Child {
             command.env(name, value);
         }
         command.env(WORKER, SOCKET.to_string());
-        weir_net::pass_fds(&mut command, &[InheritedFd { fd: theirs.as_fd(), number: SOCKET }])?;
+        let passed = [(&theirs, SOCKET), (&beating, PULSE)];
+        let passed = passed.map(|(fd, number)| InheritedFd { fd: fd.as_fd(), number });
+        weir_net::pass_fds(&mut command, &passed)?;
         let pid = command.spawn()?.id();
         let child = Child {
             pid,
             socket: ours,
+            pulse: Arc::new(pulse),
             identity: identity.clone(),
             leaving: false,
             deaf: false,

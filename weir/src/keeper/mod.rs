@@ -2,12 +2,15 @@
 //! worker serves. It reads nothing from the internet.
 
 mod child;
+mod health;
+mod herald;
 pub(crate) mod logs;
 pub(crate) mod pid_file;
 mod reload;
 pub(crate) mod sockets;
 mod start;
 mod upgrade;
+mod vrrp;
 
 use std::io;
 use std::os::fd::AsFd;
@@ -17,9 +20,12 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use weir_model::Config;
+use weir_model::vrrp::Vrrp;
 use weir_net::{Received, Signal, Signals};
+use weir_serve_vrrp::{Dump, Released};
 
-pub(crate) use child::WORKER;
+pub(crate) use child::{PULSE, WORKER};
+pub(crate) use herald::run_if_herald;
 pub(crate) use start::{run, test};
 
 use crate::journal::Journal;
@@ -29,6 +35,7 @@ use child::Child;
 use logs::Logs;
 use sockets::Sockets;
 use upgrade::Launch;
+use vrrp::{Awaited, Routers};
 
 /// What serves: everything that a reload replaces together.
 struct Serving {
@@ -37,6 +44,7 @@ struct Serving {
     identity: Identity,
     sockets: Sockets,
     logs: Logs,
+    vrrp: Option<Vrrp>,
 }
 
 /// Serving --WINCH--> Resting --HUP--> Serving; any --QUIT--> Quitting; any --TERM, INT--> Stopping.
@@ -76,7 +84,19 @@ struct Keeper {
     deaths: Vec<Instant>,
     restart_at: Option<Instant>,
     kill_at: Option<Instant>,
+    /// There is an nginx.conf, and so there are workers.
+    proxy: bool,
+    routers: Option<Routers>,
+    /// Virtual routers that begin when another keeper lets go.
+    awaited: Option<Awaited>,
+    /// Elections that have ended, whose scripts may still run.
+    released: Option<Released>,
 }
+
+/// How often it is looked whether another keeper still holds the addresses.
+const AWAIT: Duration = Duration::from_millis(50);
+/// How often it is looked whether the elections still run.
+const ROUTERS: Duration = Duration::from_secs(1);
 
 impl Keeper {
     /// Obeys signals and looks after workers until the end.
@@ -104,24 +124,30 @@ impl Keeper {
 
     /// Waits for a signal, a report or a timer, and takes the reports.
     fn sleep(&mut self) -> io::Result<()> {
-        let next = [self.restart_at, self.kill_at].into_iter().flatten().min();
+        let now = Instant::now();
+        let awaited = self.routers_wait().then(|| now + AWAIT);
+        let routers = self.routers.is_some().then(|| now + ROUTERS);
+        let next = [self.restart_at, self.kill_at, awaited, routers].into_iter().flatten().min();
         let timeout = next.map(|at| {
-            let wait = at.saturating_duration_since(Instant::now());
+            let wait = at.saturating_duration_since(now);
             Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: wait.subsec_nanos().into() }
         });
         let mut fds = vec![PollFd::new(&self.signals, PollFlags::IN)];
         let listened = self.workers.iter().filter(|w| !w.deaf);
         fds.extend(listened.map(|worker| PollFd::from_borrowed_fd(worker.as_fd(), PollFlags::IN)));
+        fds.extend(self.herald_fd().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         match rustix::event::poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
         let ready: Vec<bool> = fds[1..].iter().map(|fd| !fd.revents().is_empty()).collect();
+        drop(fds);
         for (worker, ready) in self.workers.iter_mut().filter(|w| !w.deaf).zip(ready) {
             if ready {
                 take_report(worker, &self.journal);
             }
         }
+        self.heed_herald();
         Ok(())
     }
 
@@ -131,6 +157,11 @@ impl Keeper {
             self.restart_at = None;
             self.start_worker();
         }
+        if self.routers_wait() {
+            self.start_awaited_routers();
+        }
+        self.restart_routers();
+        self.mend_herald();
         if self.kill_at.is_some_and(|at| at <= now) {
             self.kill_at = Some(now + KILL_AFTER);
             self.workers
@@ -140,7 +171,26 @@ impl Keeper {
         }
     }
 
+    /// Signals in keepalived's meaning: in a node without a proxy, and those of the herald.
+    fn obey_as_keepalived(&mut self, signal: Signal) {
+        match signal {
+            Signal::Term | Signal::Int => self.stop(),
+            Signal::Hup if self.stage == Stage::Serving => self.reload(),
+            Signal::Usr1 => self.dump(Dump::Data),
+            Signal::Usr2 => self.dump(Dump::Stats),
+            Signal::StatsClear => self.dump(Dump::StatsAndClear),
+            Signal::Json => self.dump(Dump::Json),
+            _ => {}
+        }
+    }
+
     fn obey(&mut self, received: Received) {
+        let dumps = matches!(received.signal, Signal::Json | Signal::StatsClear);
+        let switches = matches!(received.signal, Signal::Usr1 | Signal::Usr2);
+        if dumps || (switches && !self.proxy) {
+            self.obey_as_keepalived(received.signal);
+            return;
+        }
         let ending = matches!(self.stage, Stage::Quitting | Stage::Stopping);
         let busy = self.successor.is_some() || self.launch.predecessor_lives();
         let action = match received.signal {
@@ -152,7 +202,7 @@ impl Keeper {
             Signal::Usr1 => ", reopening logs",
             Signal::Usr2 if busy => ", ignoring",
             Signal::Usr2 => ", changing binary",
-            Signal::Chld | Signal::Kill => "",
+            Signal::Chld | Signal::Kill | Signal::Json | Signal::StatsClear => "",
         };
         let (number, name) = (received.signal.number(), received.signal.name());
         match received.from {
@@ -176,21 +226,26 @@ impl Keeper {
             Signal::Usr2 => self.change_binary(),
             // Without a daemon it is the terminal's window that changed.
             Signal::Winch if self.daemon => {
+                // First, because the new binary's workers are watched by the new keeper.
+                self.lend_routers();
                 self.dismiss_workers();
                 self.stage = Stage::Resting;
             }
-            Signal::Winch | Signal::Kill => {}
+            Signal::Winch | Signal::Kill | Signal::Json | Signal::StatsClear => {}
         }
     }
 
     fn quit(&mut self) {
         self.stage = Stage::Quitting;
+        // Before nobody listens any more: a peer answers while this node finishes.
+        self.release_routers();
         self.dismiss_workers();
         self.close_sockets();
     }
 
     fn stop(&mut self) {
         self.stage = Stage::Stopping;
+        self.release_routers();
         self.restart_at = None;
         for worker in &mut self.workers {
             worker.leaving = true;
@@ -263,7 +318,10 @@ impl Keeper {
 
     /// Takes the status of children that ended.
     fn reap(&mut self) {
-        for (pid, status) in weir_net::wait_child() {
+        let children = self.workers.iter().map(|worker| worker.pid).chain(self.successor);
+        // Only these: scripts are children of this process as well, and others wait for them.
+        let ended: Vec<_> = children.filter_map(|pid| Some((pid, weir_net::wait_pid(pid).ok()??))).collect();
+        for (pid, status) in ended {
             if self.successor == Some(pid) {
                 self.say_ended("new binary process", pid, status);
                 self.successor = None;
@@ -280,6 +338,7 @@ impl Keeper {
                 }
             }
         }
+        self.tell_routers();
     }
 
     fn say_ended(&self, what: &str, pid: u32, status: ExitStatus) {
@@ -307,8 +366,14 @@ impl Keeper {
 
     /// Starts a worker with what serves; tries again later if that fails.
     fn start_worker(&mut self) {
+        if !self.proxy {
+            return;
+        }
         match start::spawn(&self.serving, &self.journal) {
-            Ok(worker) => self.workers.push(worker),
+            Ok(worker) => {
+                self.workers.push(worker);
+                self.tell_routers();
+            }
             Err(reason) => {
                 self.journal.alert(format_args!("could not respawn worker process: {reason}"));
                 self.restart_at = Some(Instant::now() + DEATH_PAUSE);
@@ -321,6 +386,9 @@ impl Keeper {
         match self.successor {
             Some(_) => pid_file::remove(&pid_file::old(path), &self.journal),
             None => pid_file::remove(path, &self.journal),
+        }
+        if let Some(released) = self.released.take() {
+            released.finish();
         }
         self.journal.notice("exit");
         self.close_sockets();

@@ -99,10 +99,9 @@ impl Sockets {
             let fds = weir_net::listen(&spec, copies)?.into_iter().map(Arc::new).collect();
             return Ok(Socket { address: listener.address.clone(), options, fds });
         };
-        if old.options != options {
-            for fd in &old.fds {
-                weir_net::apply_options(fd.as_fd(), &spec)?;
-            }
+        // One that was shut down is still bound, and listens again by the same call.
+        for fd in old.fds.iter().filter(|fd| old.options != options || !is_listening(fd)) {
+            weir_net::apply_options(fd.as_fd(), &spec)?;
         }
         let missing = copies.saturating_sub(old.fds.len());
         let more = weir_net::add_listeners(&spec, old.fds[0].as_fd(), missing)?;
@@ -115,6 +114,13 @@ impl Sockets {
         let counts = self.all.iter().map(|socket| socket.fds.len()).collect();
         let files = self.all.iter().flat_map(|socket| socket.fds.iter().map(|fd| fd.as_fd())).collect();
         (counts, files)
+    }
+
+    /// A copy of one socket of each listener, with its address: what has to listen as long as the proxy serves.
+    pub(crate) fn copies(&self) -> Vec<(String, OwnedFd)> {
+        let all =
+            self.all.iter().flat_map(|socket| socket.fds.iter().map(|fd| (socket.address.to_string(), fd)));
+        all.filter_map(|(address, fd)| Some((address, fd.try_clone().ok()?))).collect()
     }
 
     /// Removes the files of unix sockets that `next` has no more.
@@ -130,6 +136,11 @@ impl Sockets {
             }
         }
     }
+}
+
+/// Whether a socket still takes connections; one that cannot be asked is taken to.
+pub(super) fn is_listening(socket: &OwnedFd) -> bool {
+    rustix::net::sockopt::socket_acceptconn(socket).unwrap_or(true)
 }
 
 /// Whether a wildcard's socket gets the connections of another address: the kernel refuses to listen on both, so

@@ -10,9 +10,10 @@ use super::child::Child;
 use super::logs::Logs;
 use super::sockets::Sockets;
 use super::upgrade::{self, Launch};
+use super::vrrp::{Awaited, Routers};
 use super::{Keeper, Serving, Stage, pid_file};
 use crate::journal::Journal;
-use crate::load;
+use crate::load::{self, Everything};
 use crate::message::{Order, Report};
 use crate::place::Invocation;
 use crate::version;
@@ -52,11 +53,12 @@ fn begin(invocation: Invocation, mut journal: Journal) -> Option<Keeper> {
     let told = |journal: &Journal, error: std::io::Error| journal.emerg(error);
     let launch = Launch::of_this_process(inherited.is_some()).map_err(|e| told(&journal, e)).ok()?;
     let before = Sockets::adopt(inherited.unwrap_or_default(), &journal);
-    let mut loaded = load::load(&invocation.options, &journal)?;
+    let mut loaded = load::everything(&invocation, &journal)?;
     if invocation.foreground {
         loaded.config.process.daemon = false;
     }
-    let serving = prepare(loaded.config, 1, &before, &journal)?;
+    let proxy = !invocation.routers_only;
+    let serving = prepare(loaded, 1, &before, &journal)?;
     drop(before);
     journal.switch(serving.logs.error_log(&serving.config));
     say_hello(&journal);
@@ -69,12 +71,27 @@ fn begin(invocation: Invocation, mut journal: Journal) -> Option<Keeper> {
     };
     // Opened behind the fork, so that it is this process' queue.
     let signals = Signals::new().map_err(|e| told(&journal, e)).ok()?;
-    journal.notice("start worker processes");
-    let worker = spawn(&serving, &journal).map_err(|reason| journal.emerg(reason)).ok()?;
+    let workers = if proxy { vec![first_worker(&serving, &journal)?] } else { Vec::new() };
     let pid_path = process.pid.clone();
+    let kill = |workers: Vec<Child>| workers.iter().for_each(|worker| worker.signal(Signal::Kill));
     if pid_file::write(&pid_path, &journal).is_none() {
-        worker.signal(Signal::Kill);
+        kill(workers);
         return None;
+    }
+    // Last, because from then on the network sends requests here.
+    let waits = launch.predecessor_lives();
+    let (mut routers, mut awaited) = (None, None);
+    match serving.vrrp.clone() {
+        Some(vrrp) if waits => awaited = Some(Awaited::from_predecessor(vrrp)),
+        Some(vrrp) => match Routers::start(vrrp, proxy, &journal) {
+            Some(started) => routers = Some(started),
+            None => {
+                pid_file::remove(&pid_path, &journal);
+                kill(workers);
+                return None;
+            }
+        },
+        None => {}
     }
     if invocation.foreground {
         say_where(&serving);
@@ -87,13 +104,13 @@ fn begin(invocation: Invocation, mut journal: Journal) -> Option<Keeper> {
         }
         background.is_up();
     }
-    Some(Keeper {
+    let keeper = Keeper {
         invocation,
         launch,
         journal,
         signals,
         serving,
-        workers: vec![worker],
+        workers,
         stage: Stage::Serving,
         pid_path,
         successor: None,
@@ -101,22 +118,34 @@ fn begin(invocation: Invocation, mut journal: Journal) -> Option<Keeper> {
         deaths: Vec::new(),
         restart_at: None,
         kill_at: None,
-    })
+        proxy,
+        routers,
+        awaited,
+        released: None,
+    };
+    keeper.tell_routers();
+    Some(keeper)
+}
+
+fn first_worker(serving: &Serving, journal: &Journal) -> Option<Child> {
+    journal.notice("start worker processes");
+    spawn(serving, journal).map_err(|reason| journal.emerg(reason)).ok()
 }
 
 /// Opens all that a configuration needs, beside what is open already.
 pub(super) fn prepare(
-    config: Config,
+    loaded: Everything,
     generation: u64,
     before: &Sockets,
     journal: &Journal,
 ) -> Option<Serving> {
+    let Everything { config, vrrp } = loaded;
     let identity = load::identity(&config.process, journal)?;
     load::make_folders(&config, &identity, journal)?;
     let logs = Logs::open(&config, journal)?;
     let listeners = config.http.as_ref().map_or(&[][..], |http| &http.listeners);
     let sockets = before.prepare(listeners, load::threads(&config.process), journal)?;
-    Some(Serving { generation, config, identity, sockets, logs })
+    Some(Serving { generation, config, identity, sockets, logs, vrrp })
 }
 
 /// Starts a worker and has it serve.
@@ -163,7 +192,10 @@ pub(super) fn apply(worker: &Child, serving: &Serving, journal: &Journal) -> Res
 /// For somebody who sits in front of it.
 fn say_where(serving: &Serving) {
     let listeners = serving.config.http.iter().flat_map(|http| &http.listeners);
-    let addresses: Vec<String> = listeners.map(|listener| listener.address.to_string()).collect();
+    let mut addresses: Vec<String> = listeners.map(|listener| listener.address.to_string()).collect();
+    addresses.extend(
+        serving.vrrp.iter().flat_map(|vrrp| &vrrp.instances).map(|one| format!("vrrp_instance {}", one.name)),
+    );
     if addresses.is_empty() {
         eprintln!("weir runs, and serves nothing: the configuration has no server; Ctrl-C ends it");
     } else {

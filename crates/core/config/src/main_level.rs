@@ -111,6 +111,17 @@ pub(crate) const DIRECTIVES: &[Directive] = &[
         ..MAIN
     },
     Directive {
+        name: "keepalived",
+        module: "weir",
+        syntax: "FILE",
+        doc: "A keepalived.conf whose virtual routers run beside the proxy.",
+        action: Action::Process(|process, args, scope| {
+            process.keepalived = Some(scope.conf_path(args.text(0)));
+            Ok(())
+        }),
+        ..MAIN
+    },
+    Directive {
         name: "events",
         module: EVENTS,
         arguments: Arity::None,

@@ -82,7 +82,8 @@ fn place(block: Blocks) -> String {
 fn unknown(statement: &Statement, block: Blocks, scope: &mut Scope<'_>) {
     let name = &statement.name;
     let message = format!("unknown keyword {:?}; it is ignored", name.text);
-    let help = match nearest(&name.text, block) {
+    let near = nearest(&name.text, block);
+    let help = match near {
         Some(near) => format!("did you mean {:?}?", near.name),
         None => match closest(&name.text, keywords()) {
             Some(near) => format!("did you mean {:?}? it stands in {}", near.name, place(near.blocks)),
@@ -90,6 +91,15 @@ fn unknown(statement: &Statement, block: Blocks, scope: &mut Scope<'_>) {
         },
     };
     scope.advise(name.span, message, help);
+    // What stands in a block that is ignored is ignored too, but who corrects its name wants to know of all mistakes.
+    if let Some(Keyword { shape: Shape::Block { opens, .. }, .. }) = near
+        && *opens != Blocks::NONE
+    {
+        let lines = statement.block.iter().flatten();
+        for line in lines.filter(|line| !by_name().contains_key(line.name.text.as_str())) {
+            unknown(line, *opens, scope);
+        }
+    }
 }
 
 fn misplaced(statement: &Statement, block: Blocks, meanings: &[&Keyword], scope: &mut Scope<'_>) {

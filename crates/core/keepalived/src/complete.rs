@@ -275,10 +275,13 @@ fn lease(draft: &mut Draft, scope: &mut Scope<'_>) {
     // An owner's addresses may be those of the machine itself, so its own block alone can put them on a lease.
     let owner = draft.instance.is_owner();
     let said = if owner { draft.lease } else { draft.lease.or(scope.defaults.lease) };
-    draft.instance.lease = said.unwrap_or(if owner { None } else { Some(Lease::default()) });
-    let Some(lease) = draft.instance.lease.filter(|_| said.is_some()) else { return };
     // The kernel takes up to 0.35 s more, and a peer may be master after this time without the skew.
     let down = Micros(draft.instance.advert_interval.0 * u64::from(draft.instance.down_timer_adverts));
+    // With short intervals the kernel's shortest lease comes closest to the time after which a peer takes over.
+    let short = Micros::from_secs(3) > down;
+    let usual = if short { Lease::SHORTEST } else { Lease::default() };
+    draft.instance.lease = said.unwrap_or(if owner { None } else { Some(usual) });
+    let Some(lease) = draft.instance.lease.filter(|_| said.is_some()) else { return };
     if Micros::from_secs(u64::from(lease.seconds) + 1) > down {
         let message = format!(
             "an address_lease of {} s outlives the {} s after which a peer takes over: both can have the addresses",

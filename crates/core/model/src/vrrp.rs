@@ -302,6 +302,11 @@ pub struct Lease {
     pub renew: Micros,
 }
 
+impl Lease {
+    /// The kernel counts whole seconds.
+    pub const SHORTEST: Self = Self { seconds: 1, renew: Micros(250_000) };
+}
+
 impl Default for Lease {
     fn default() -> Self {
         Self { seconds: 2, renew: Micros(500_000) }

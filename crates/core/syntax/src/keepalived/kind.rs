@@ -5,8 +5,9 @@ use super::keywords::is_root;
 /// Whether a text is a keepalived.conf: the first thing that only one of the two grammars has decides.
 ///
 /// A keyword of keepalived's top level, `$NAME=`, `@id`, `~SEQ`, `~LST`, a line that starts with `!` and an `include`
-/// without `;` speak for keepalived; a `;` at the end of a line or in front of a `}` speaks for nginx. A text with
-/// none of them is not taken for keepalived's.
+/// without `;` speak for keepalived; a `;` at the end of a line or in front of a `}` and a block of nginx's top level
+/// speak for nginx. Without any of them lines in blocks that nothing ends are keepalived's: every keyword may be mistyped.
+/// A text with nothing of all that is not taken for keepalived's.
 #[must_use]
 pub fn is_keepalived(text: &str) -> bool {
     let (mut depth, mut signs) = (0_usize, false);
@@ -23,10 +24,11 @@ pub fn is_keepalived(text: &str) -> bool {
         if depth == 0 && is_root(keyword) && !outline.ends_with(';') {
             return true;
         }
-        if is_nginx(&outline) {
+        if is_nginx(&outline) || (depth == 0 && NGINX_BLOCKS.contains(&first)) {
             return false;
         }
-        signs |= depth == 0 && is_sign(first);
+        signs |=
+            if depth == 0 { is_sign(first) } else { !first.is_empty() && !outline.ends_with(['{', '}']) };
         for letter in outline.chars() {
             match letter {
                 '{' => depth += 1,
@@ -37,6 +39,8 @@ pub fn is_keepalived(text: &str) -> bool {
     }
     signs
 }
+
+const NGINX_BLOCKS: [&str; 4] = ["events", "http", "mail", "stream"];
 
 /// A line without its comment and without what stands in quotes.
 fn outline(line: &str) -> String {
@@ -94,6 +98,7 @@ mod tests {
             "glob_defs {\n router_id a\n}\nvrrp_instance V {\n}",
             "vrrp_script a { script \"x;\" } # a;",
             "~LST(A,1,2) include $A",
+            "glob_defs {\n router_id a\n}\nvrrp_instanc V {\n}",
             "\"vrrp_x\"\nvirtual_server 10.1.1.1 80 { ! first;",
         ] {
             assert!(is_keepalived(text), "{text}");
@@ -112,6 +117,8 @@ mod tests {
             "http {\n  map $a $b {\n    x{2} 1;\n  }\n}\nvrrp_instance V {\n}",
             "http { if ($a !~ 'x;') { return 1; } }",
             "events { }\n",
+            "events {\n}\nhttp {\n server {\n  listen 80\n }\n}\n",
+            "htp {\n log_format a\n  b;\n}\n",
             "keepalived /etc/keepalived/keepalived.conf;\n",
             "vrrp_instance;",
             "stream { server { listen 1; proxy_pass a; } }",

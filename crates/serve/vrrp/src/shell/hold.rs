@@ -1,5 +1,6 @@
 //! Addresses, routes and rules of a master: put, renewed, taken away.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -33,8 +34,13 @@ pub(crate) fn renew(netlink: &mut Netlink, links: &Links, assets: &Assets) -> Re
     failures.result()
 }
 
-/// Takes everything away, in the reverse order.
-pub(crate) fn remove(netlink: &mut Netlink, links: &Links, assets: &Assets) -> Result<(), String> {
+/// Takes everything away, in the reverse order, but for the addresses that are to stay.
+pub(crate) fn remove(
+    netlink: &mut Netlink,
+    links: &Links,
+    assets: &Assets,
+    staying: &HashSet<IpAddr>,
+) -> Result<(), String> {
     let mut failures = Failures::default();
     for rule in &assets.rules {
         failures.note(netlink.remove_rule(rule));
@@ -45,7 +51,8 @@ pub(crate) fn remove(netlink: &mut Netlink, links: &Links, assets: &Assets) -> R
         failures.note(netlink.remove_route(route, device, &resolve));
     }
     // An interface that has gone took its addresses along.
-    let wishes: Vec<_> = wishes(links, assets).filter_map(|(wish, _)| wish).collect();
+    let wishes = wishes(links, assets).filter_map(|(wish, _)| wish);
+    let wishes: Vec<_> = wishes.filter(|wish| !staying.contains(&wish.address.address)).collect();
     match netlink.remove_addresses(&wishes) {
         Ok(results) => results.into_iter().for_each(|result| failures.note(result)),
         Err(error) => failures.add(error.to_string()),
@@ -118,6 +125,8 @@ pub(crate) enum Left {
     Leased,
     /// Some are there, and nobody renews or removes them.
     Orphaned,
+    /// They are an owner's and were not put there by Weir: the machine's own addresses, which are not to be removed.
+    OwnersOwn,
 }
 
 /// Looks for the addresses of an instance.
@@ -130,8 +139,11 @@ pub(crate) fn left(links: &Links, addresses: &[AddressInfo], config: &Vrrp, inst
     let there: Vec<&AddressInfo> = assets.addresses.iter().filter_map(|address| held(&address)).collect();
     let lease = assets.lease.map(|lease| lease.seconds);
     let fresh = |one: &&AddressInfo| one.valid.is_some_and(|left| Some(left) <= lease);
+    let foreign = |one: &&AddressInfo| one.protocol != Some(weir_netlink::ADDRESS_PROTOCOL);
     if there.is_empty() {
         Left::Nothing
+    } else if instance.is_owner() && there.iter().all(foreign) {
+        Left::OwnersOwn
     } else if there.len() == assets.addresses.len() && there.iter().all(fresh) {
         Left::Leased
     } else {

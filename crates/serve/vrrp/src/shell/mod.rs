@@ -4,6 +4,7 @@ mod hold;
 mod links;
 mod sockets;
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
@@ -16,7 +17,7 @@ use weir_model::vrrp::Vrrp;
 use weir_net::Waker;
 use weir_netlink::{Monitor, Netlink};
 
-use weir_vrrp::{Command, Finding, InstanceId, Node, Severity, Status, Time, Tracker};
+use weir_vrrp::{Command, Event, Finding, InstanceId, Node, Severity, Status, Time, Tracker};
 
 use crate::attendant::{Attendant, History};
 use links::Links;
@@ -50,6 +51,8 @@ pub(crate) struct Shell {
     /// The last failure told of each instance, so that a lasting one does not fill the log.
     failures: Vec<(InstanceId, String, Time)>,
     released: hold::Released,
+    /// Addresses of an owner that the machine had before.
+    staying: HashSet<IpAddr>,
     buffer: Vec<u8>,
     ended: bool,
 }
@@ -91,6 +94,7 @@ impl Shell {
             history,
             failures: Vec::new(),
             released: hold::Released::default(),
+            staying: HashSet::new(),
             buffer: vec![0; 65_536],
             ended: false,
         };
@@ -125,12 +129,12 @@ impl Shell {
     }
 
     fn turn(&mut self) {
-        // Timers first: a node that was stalled has to see that before it hears or says anything.
-        self.timers();
-        self.obey();
-        self.watch();
-        self.timers();
+        // What has come was sent before a timer that is due now, and may make it pointless. That the node itself was
+        // stalled it sees at whatever comes first.
         self.hear();
+        self.watch();
+        self.obey();
+        self.timers();
     }
 
     fn timers(&mut self) {
@@ -323,7 +327,7 @@ impl Shell {
             }
             Command::Release { instance, assets } => {
                 self.released.note(&assets);
-                if let Err(reason) = hold::remove(&mut self.netlink, &self.links, &assets) {
+                if let Err(reason) = hold::remove(&mut self.netlink, &self.links, &assets, &self.staying) {
                     self.tell_failure(instance, reason);
                 }
             }
@@ -343,7 +347,10 @@ impl Shell {
                 // In the history of an instance its name is said already.
                 let name = event.instance().map(|name| format!("{name}: "));
                 let own = name.and_then(|name| text.strip_prefix(&name)).unwrap_or(&text);
-                self.remember(event.instance(), own);
+                // A stranger's packets, one line a minute and sender, would push every change out of the history.
+                if !matches!(event, Event::Dropped { .. } | Event::UnknownVrid { .. }) {
+                    self.remember(event.instance(), own);
+                }
                 self.log(level(event.severity()), text);
             }
         }
@@ -379,6 +386,9 @@ impl Shell {
             match hold::left(&self.links, &addresses, config, instance) {
                 hold::Left::Nothing => {}
                 hold::Left::Leased => self.node.adopt(&instance.name),
+                hold::Left::OwnersOwn => {
+                    self.staying.extend(instance.addresses.iter().map(|one| one.address));
+                }
                 hold::Left::Orphaned => {
                     let assets = weir_vrrp::assets(config, instance);
                     self.log(
@@ -388,7 +398,8 @@ impl Shell {
                             instance.name
                         ),
                     );
-                    if let Err(reason) = hold::remove(&mut self.netlink, &self.links, &assets) {
+                    if let Err(reason) = hold::remove(&mut self.netlink, &self.links, &assets, &self.staying)
+                    {
                         self.log(Level::Error, format!("vrrp_instance {}: {reason}", instance.name));
                     }
                 }

@@ -1,0 +1,26 @@
+//! The catalogue of rules.
+
+mod agree;
+mod listen;
+mod local;
+mod members;
+mod peers;
+mod preempt;
+mod priority;
+
+use crate::Rule;
+
+const TABLES: &[&[Rule]] = &[
+    agree::RULES,
+    peers::RULES,
+    priority::RULES,
+    preempt::RULES,
+    members::RULES,
+    listen::RULES,
+    local::RULES,
+];
+
+/// Every rule.
+pub fn rules() -> impl Iterator<Item = &'static Rule> + Clone {
+    TABLES.iter().flat_map(|table| table.iter())
+}
