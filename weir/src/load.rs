@@ -8,7 +8,7 @@ use weir_keepalived::Action;
 use weir_log::{Errno, Level};
 use weir_model::vrrp::{Authentication, Vrrp};
 use weir_model::{Config, LogTarget, Process, WorkerCount};
-use weir_syntax::keepalived::Statement;
+use weir_syntax::keepalived::{self, Statement};
 use weir_syntax::{Diagnostic, Severity};
 
 use crate::journal::Journal;
@@ -47,8 +47,17 @@ pub(crate) struct Everything {
     pub(crate) vrrp: Option<Vrrp>,
 }
 
+/// What a configuration is loaded for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moment {
+    /// Something is better than nothing: as with keepalived, what cannot be understood is told and left out.
+    Start,
+    /// What serves is better than half a file: one whose blocks, quotes or definitions are broken is refused.
+    Reload,
+}
+
 /// Loads all files of the command line, and the keepalived.conf that nginx.conf names. Errors and warnings were told.
-pub(crate) fn everything(invocation: &Invocation, journal: &Journal) -> Option<Everything> {
+pub(crate) fn everything(invocation: &Invocation, moment: Moment, journal: &Journal) -> Option<Everything> {
     let config = if invocation.routers_only {
         without_proxy(invocation)
     } else {
@@ -67,7 +76,7 @@ pub(crate) fn everything(invocation: &Invocation, journal: &Journal) -> Option<E
     }
     let path = named.0.as_ref().or(named.1.as_ref()).cloned();
     let vrrp = match path {
-        Some(path) => Some(routers(&path, invocation.config_id.clone(), journal)?),
+        Some(path) => Some(routers(&path, invocation.config_id.clone(), moment, journal)?),
         None => None,
     };
     Some(Everything { config, vrrp })
@@ -85,8 +94,21 @@ fn without_proxy(invocation: &Invocation) -> Config {
 }
 
 /// Loads a keepalived.conf as keepalived does: what it would ignore is told, and the rest runs.
-pub(crate) fn routers(path: &str, config_id: Option<String>, journal: &Journal) -> Option<Vrrp> {
-    match weir_keepalived::load(path, &machine::settings(config_id), &Machine::Serving) {
+pub(crate) fn routers(
+    path: &str,
+    config_id: Option<String>,
+    moment: Moment,
+    journal: &Journal,
+) -> Option<Vrrp> {
+    let parsed = keepalived::parse(path, &machine::settings(config_id), &Machine::Serving);
+    let is_broken = |one: &&Diagnostic| moment == Moment::Reload && one.severity == Severity::Error;
+    let broken: Vec<String> =
+        parsed.diagnostics.iter().filter(is_broken).map(|one| one.nginx_line(&parsed.tree.files)).collect();
+    if !broken.is_empty() {
+        broken.iter().for_each(|line| journal.emerg(line));
+        return None;
+    }
+    match weir_keepalived::lower(parsed, &Machine::Serving) {
         Ok(loaded) => {
             for warning in &loaded.warnings {
                 journal.say(Level::Warn, warning.nginx_line(&loaded.tree.files));

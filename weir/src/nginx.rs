@@ -90,7 +90,7 @@ fn test(arguments: &Arguments, invocation: &Invocation) -> ExitCode {
     }
     let tested = loaded.filter(|loaded| keeper::test(&loaded.config, &journal));
     let tested = tested.filter(|loaded| match &loaded.config.process.keepalived {
-        Some(path) => load::routers(path, None, &journal).is_some(),
+        Some(path) => load::routers(path, None, load::Moment::Reload, &journal).is_some(),
         None => true,
     });
     let Some(loaded) = tested else {

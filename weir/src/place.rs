@@ -93,6 +93,9 @@ impl Invocation {
         let mut invocation = Invocation::of_file(file)?;
         invocation.routers_only = true;
         invocation.keepalived = Some(invocation.options.conf_path.clone());
+        if weir_net::is_root() {
+            KEEPALIVED_PID.clone_into(&mut invocation.options.default_pid);
+        }
         Ok(invocation)
     }
 }

@@ -22,8 +22,8 @@ struct Checked {
 }
 
 enum Content {
-    Nginx(weir_config::Loaded),
-    Keepalived(weir_keepalived::Loaded),
+    Nginx(Box<weir_config::Loaded>),
+    Keepalived(Box<weir_keepalived::Loaded>),
 }
 
 /// Checks each file by itself, then all of them together.
@@ -87,8 +87,12 @@ fn add(path: &str, checked: &mut Vec<Checked>) {
 
 fn read(file: &str) -> Result<Content, Broken> {
     match files::peek(file).map_err(|error| Broken::unreadable(file, &error))? {
-        Kind::Nginx => files::read_nginx(file, Machine::Looking).map(Content::Nginx),
-        Kind::Keepalived => files::read_keepalived(file, Machine::Looking).map(Content::Keepalived),
+        Kind::Nginx => {
+            files::read_nginx(file, Machine::Looking).map(|loaded| Content::Nginx(Box::new(loaded)))
+        }
+        Kind::Keepalived => {
+            files::read_keepalived(file, Machine::Looking).map(|loaded| Content::Keepalived(Box::new(loaded)))
+        }
     }
 }
 

@@ -57,7 +57,8 @@ impl Herald {
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
         let mut command = Command::new("/proc/self/exe");
         command.arg0("weir: keepalived's signals").env_clear().env(HERALD, SOCKET.to_string());
-        command.stdin(Stdio::null()).stdout(Stdio::null());
+        // Standard error too: whoever started a server in the background may wait until nobody holds its end of a pipe.
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         weir_net::pass_fds(&mut command, &[InheritedFd { fd: theirs.as_fd(), number: SOCKET }])?;
         Ok((ours, command.spawn()?))
     }

@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use weir_log::Errno;
 
 use crate::journal::Journal;
+use crate::place;
 
 /// What the file of a process that gives way to a new binary is called.
 pub(crate) fn old(path: &str) -> String {
@@ -15,6 +16,7 @@ pub(crate) fn old(path: &str) -> String {
 
 /// Writes this process' id. Errors were told.
 pub(crate) fn write(path: &str, journal: &Journal) -> Option<()> {
+    place::make_state_folder(path);
     // The mode is said, because in the background there is no umask, and this file names what root signals.
     let open = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(path);
     match open.and_then(|mut file| writeln!(file, "{}", std::process::id())) {

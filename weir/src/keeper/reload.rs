@@ -5,7 +5,7 @@ use weir_net::Signal;
 
 use super::vrrp::Routers;
 use super::{Keeper, Serving, Stage, start};
-use crate::load;
+use crate::load::{self, Moment};
 
 /// A configuration that can be served.
 struct Next {
@@ -68,7 +68,7 @@ impl Keeper {
     }
 
     fn prepare(&self) -> Option<Next> {
-        let loaded = load::everything(&self.invocation, &self.journal)?;
+        let loaded = load::everything(&self.invocation, Moment::Reload, &self.journal)?;
         let changes = match (&self.routers, &loaded.vrrp) {
             (Some(routers), Some(vrrp)) => routers.plan(vrrp, &self.journal)?,
             _ => Vec::new(),

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 
-use weir_model::Config;
+use weir_model::{Config, LogTarget};
 use weir_net::{Signal, Signals};
 
 use super::child::Child;
@@ -13,7 +13,7 @@ use super::upgrade::{self, Launch};
 use super::vrrp::{Awaited, Routers};
 use super::{Keeper, Serving, Stage, pid_file};
 use crate::journal::Journal;
-use crate::load::{self, Everything};
+use crate::load::{self, Everything, Moment};
 use crate::message::{Order, Report};
 use crate::place::Invocation;
 use crate::version;
@@ -53,7 +53,7 @@ fn begin(invocation: Invocation, mut journal: Journal) -> Option<Keeper> {
     let told = |journal: &Journal, error: std::io::Error| journal.emerg(error);
     let launch = Launch::of_this_process(inherited.is_some()).map_err(|e| told(&journal, e)).ok()?;
     let before = Sockets::adopt(inherited.unwrap_or_default(), &journal);
-    let mut loaded = load::everything(&invocation, &journal)?;
+    let mut loaded = load::everything(&invocation, Moment::Start, &journal)?;
     if invocation.foreground {
         loaded.config.process.daemon = false;
     }
@@ -98,10 +98,7 @@ fn begin(invocation: Invocation, mut journal: Journal) -> Option<Keeper> {
     }
     journal.leave_terminal();
     if let Some(background) = background {
-        if let Some(file) = serving.logs.main_file(&serving.config) {
-            // Should it fail, the terminal stays in use: no reason not to serve.
-            let _ = weir_net::redirect_stderr(file.as_fd());
-        }
+        leave_stderr(&serving);
         background.is_up();
     }
     let keeper = Keeper {
@@ -125,6 +122,18 @@ fn begin(invocation: Invocation, mut journal: Journal) -> Option<Keeper> {
     };
     keeper.tell_routers();
     Some(keeper)
+}
+
+/// In the background nobody's pipe or terminal is held, unless the log goes there. Should it fail, it stays in use: no
+/// reason not to serve.
+fn leave_stderr(serving: &Serving) {
+    let logs = &serving.config.process.error_log;
+    let wanted = logs.iter().any(|log| log.target == LogTarget::Stderr);
+    if let Some(file) = serving.logs.main_file(&serving.config) {
+        let _ = weir_net::redirect_stderr(file.as_fd());
+    } else if !wanted && let Ok(null) = std::fs::File::options().write(true).open("/dev/null") {
+        let _ = weir_net::redirect_stderr(null.as_fd());
+    }
 }
 
 fn first_worker(serving: &Serving, journal: &Journal) -> Option<Child> {

@@ -34,10 +34,16 @@ const HERALD_PAUSE: Duration = Duration::from_secs(1);
 impl Routers {
     /// Starts the elections. Errors were told.
     pub(super) fn start(vrrp: Vrrp, proxy: bool, journal: &Journal) -> Option<Routers> {
+        Routers::begin(vrrp, proxy, false, journal)
+    }
+
+    /// The same; `handed_over`: another keeper of this host has just left its addresses to this one.
+    fn begin(vrrp: Vrrp, proxy: bool, handed_over: bool, journal: &Journal) -> Option<Routers> {
         let context = Context {
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             journal: journal.voice(),
             status_socket: place::status_socket().into(),
+            handed_over,
         };
         let service = match Service::start(vrrp, context) {
             Ok(service) => service,
@@ -188,8 +194,13 @@ impl Keeper {
         if holds {
             return;
         }
+        // A keeper that was killed may have been silent for long before.
+        let handed_over = match awaited.holder {
+            Holder::Predecessor => self.launch.predecessor_lives(),
+            Holder::Successor { .. } => true,
+        };
         if let Some(awaited) = self.awaited.take() {
-            self.routers = Routers::start(awaited.vrrp, self.proxy, &self.journal);
+            self.routers = Routers::begin(awaited.vrrp, self.proxy, handed_over, &self.journal);
             self.tell_routers();
         }
     }

@@ -155,7 +155,12 @@ impl Node {
     /// RFC 9568 section 6.4.3 (715): this router steps back, without priority zero, as somebody is master already.
     fn hear_higher(&mut self, now: Time, i: usize, source: IpAddr, advert: &Advertisement) {
         let router = &self.routers[i];
-        if router.config.higher_prio_send_advert {
+        // A master that was not heard for so long has not heard this router either, and neighbours may have learnt where
+        // this one is. Hearing it, the other one tells them where the addresses are now.
+        let missed = advert.interval.duration() * u32::from(router.config.down_timer_adverts);
+        let unheard = router.heard_at.is_none_or(|at| now.saturating_sub(at) > missed);
+        let parted = unheard && !router.config.strict;
+        if router.config.higher_prio_send_advert || parted {
             let effective = router.effective;
             self.advertise(now, i, effective);
         }

@@ -161,6 +161,10 @@ impl Prober {
     }
 }
 
+/// The master before answers for the address until it has heard of its successor: no conflict. One that lasts answers the
+/// probe that follows.
+const SETTLING: Duration = Duration::from_secs(1);
+
 impl Node {
     /// The first burst of a new master, and the times of all that follow.
     pub(crate) fn start_announcing(&mut self, now: Time, i: usize) {
@@ -172,7 +176,7 @@ impl Node {
             timers.arm(Timer::SecondBurst, now + delay);
         }
         if !refresh.is_zero() {
-            timers.arm(Timer::Refresh, now + delay + refresh);
+            timers.arm(Timer::Refresh, now + refresh);
         }
         timers.arm(Timer::Probe, now + FIRST_PROBE);
     }
@@ -280,7 +284,7 @@ impl Node {
         }
         for i in 0..self.routers.len() {
             let router = &self.routers[i];
-            if !router.is_master() {
+            if !router.is_master() || now.saturating_sub(router.since) < SETTLING {
                 continue;
             }
             let Some(item) = router

@@ -35,10 +35,15 @@ impl Node {
         self.arm_renewal(now, i);
     }
 
+    /// All routers renew at the same moments, so that hundreds of them wake the process once and not hundreds of times.
     fn arm_renewal(&mut self, now: Time, i: usize) {
         let router = &mut self.routers[i];
         match router.assets.lease {
-            Some(lease) => router.timers.arm(Timer::Renew, now + lease.renew.duration().max(LEAST_RENEWAL)),
+            Some(lease) => {
+                let period = lease.renew.duration().max(LEAST_RENEWAL);
+                let past = u64::try_from(now.as_nanos() % period.as_nanos()).unwrap_or(0);
+                router.timers.arm(Timer::Renew, now + period - Duration::from_nanos(past));
+            }
             None => router.timers.clear(Timer::Renew),
         }
     }

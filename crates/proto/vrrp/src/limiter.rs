@@ -13,7 +13,7 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// How often entries that have run out are removed from a full table.
 const SWEEP: Duration = Duration::from_secs(1);
 /// Entries; a flood with more senders shares one.
-const MOST: usize = 1024;
+const MOST: usize = 128;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {

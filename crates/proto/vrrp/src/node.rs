@@ -177,6 +177,15 @@ impl Node {
         router.timers.arm(Timer::Adoption, self.started + window);
     }
 
+    /// As [`adopt`](Self::adopt), from a predecessor that has just let go by [`hand_over`](Self::hand_over): leased or not,
+    /// no peer can have taken over yet.
+    pub fn succeed(&mut self, instance_name: &str) {
+        if let Some(router) = self.routers.iter_mut().find(|router| router.config.name == instance_name) {
+            router.handed = true;
+        }
+        self.adopt(instance_name);
+    }
+
     /// What to do next, in this order.
     pub fn poll_command(&mut self) -> Option<Command> {
         self.commands.pop_front()

@@ -63,6 +63,8 @@ pub(crate) struct Router {
     pub(crate) sequences: Sequences,
     pub(crate) rogue: Rogue,
     pub(crate) adoption: bool,
+    /// The predecessor let go a moment ago, and this process saw it.
+    pub(crate) handed: bool,
     pub(crate) hold_failure: Option<String>,
     pub(crate) stats: Stats,
 }
@@ -128,6 +130,7 @@ impl Router {
             sequences: Sequences::new(now),
             rogue: Rogue::None,
             adoption: false,
+            handed: false,
             hold_failure: None,
             stats: Stats::default(),
             config,
@@ -200,6 +203,10 @@ impl Router {
     /// Whether a predecessor's addresses are leased so shortly that no peer can have taken over while they last: how
     /// long after the start that holds.
     pub(crate) fn adoption_window(&self) -> Result<Duration, String> {
+        if self.handed {
+            // The last advertisement is one interval old at most, and a peer waits for three.
+            return Ok(self.interval());
+        }
         let lease = self.config.lease.ok_or("addresses without a lease may be as old as the machine")?;
         let lease = Duration::from_secs(lease.seconds.into()) + LEASE_SLACK;
         let least = self.interval() * u32::from(self.config.down_timer_adverts.min(3));

@@ -31,6 +31,8 @@ pub struct Context {
     pub journal: Journal,
     /// Where `weir vip` asks, unless `status_socket` says another place.
     pub status_socket: PathBuf,
+    /// Another keeper of this host has just let go by [`Service::hand_over`].
+    pub handed_over: bool,
 }
 
 /// What is dumped on a signal.
@@ -97,7 +99,7 @@ impl Service {
     /// Everything that is missing, one text each.
     pub fn start(config: Vrrp, context: Context) -> Result<Self, Vec<String>> {
         let one = |error: String| vec![error];
-        let Context { host, journal, status_socket } = context;
+        let Context { host, journal, status_socket, handed_over } = context;
         let socket_path = path_of_socket(&config, &status_socket);
         Control::refuse_second(&socket_path).map_err(one)?;
         for warning in setup::check(&config, None)? {
@@ -128,6 +130,7 @@ impl Service {
             waker,
             attendant: Arc::clone(&attendant),
             history: Arc::clone(&history),
+            handed_over,
         };
         let thread = start_thread(parts, &config, &journal).map_err(one)?;
         let control = Control::start(&socket_path, remote.clone(), Arc::clone(&history));

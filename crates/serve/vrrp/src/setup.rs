@@ -2,9 +2,10 @@
 //! addresses. All that touches files or may wait is done here, and not in the real-time thread.
 
 use std::io;
+use std::net::Ipv6Addr;
 
 use rustix::thread::CapabilitySet;
-use weir_model::vrrp::{Family, Instance, Mac, Vmac, Vrrp};
+use weir_model::vrrp::{Address, Family, Instance, Mac, Vmac, Vrrp};
 use weir_netlink::{AddressWish, LinkInfo, Netlink};
 
 use crate::firewall;
@@ -120,8 +121,8 @@ fn vmac_names(config: &Vrrp) -> Vec<String> {
 
 fn make_vmac(config: &Vrrp, instance: &Instance, vmac: &Vmac, links: &[LinkInfo]) -> Result<(), String> {
     let base = &instance.interface;
-    let base_index = links.iter().find(|link| link.name == *base).map(|link| link.index);
-    let base_index = base_index.ok_or_else(|| format!("there is no interface {base}"))?;
+    let base_link = links.iter().find(|link| link.name == *base);
+    let base_link = base_link.ok_or_else(|| format!("there is no interface {base}"))?;
     let family = match instance.family {
         Family::V4 => 1,
         Family::V6 => 2,
@@ -129,18 +130,60 @@ fn make_vmac(config: &Vrrp, instance: &Instance, vmac: &Vmac, links: &[LinkInfo]
     let mac = vmac.mac.unwrap_or(Mac([0, 0, 0x5e, 0, family, instance.vrid]));
     let name = weir_vrrp::assets(config, instance).interface;
     let mut netlink = Netlink::open().map_err(|error| error.to_string())?;
-    netlink.add_macvlan(&name, base_index, mac).map_err(|error| error.to_string())?;
+    netlink.add_macvlan(&name, base_link.index, mac).map_err(|error| error.to_string())?;
     // The kernel must neither answer for the base's addresses here, nor the other way round, nor drop what comes in by
-    // one and would leave by the other.
+    // one and would leave by the other. What leaves by the base asks for its neighbours with the base's address: asked
+    // with the virtual one, they would learn the base's hardware address for it.
     let own = ["arp_ignore=1", "accept_local=1", "rp_filter=0", "promote_secondaries=1"];
     let settings = own.iter().map(|one| (name.as_str(), *one));
-    let settings = settings.chain([(base.as_str(), "arp_ignore=1"), (base.as_str(), "arp_filter=1")]);
+    let below = ["arp_ignore=1", "arp_filter=1", "arp_announce=2"];
+    let settings = settings.chain(below.iter().map(|one| (base.as_str(), *one)));
     let mut failures = Vec::new();
     for (interface, setting) in settings.chain([("all", "rp_filter=0")]) {
         let (key, value) = setting.split_once('=').unwrap_or((setting, "1"));
         set(&format!("net/ipv4/conf/{interface}/{key}"), value, &mut |text| failures.push(text));
     }
+    replace_link_local(&name, &mut |text| failures.push(text));
+    if let (Family::V6, Some(mac)) = (instance.family, base_link.mac) {
+        put_link_local(&mut netlink, &name, link_local(mac, instance.vrid))?;
+    }
     failures.into_iter().next().map_or(Ok(()), Err)
+}
+
+/// The kernel makes a link-local address of the hardware address, which is the same at all routers of the VRID: they
+/// would take each other's advertisements for their own.
+fn replace_link_local(name: &str, tell: &mut dyn FnMut(String)) {
+    let setting = |key: &str| format!("net/ipv6/conf/{name}/{key}");
+    // Without IPv6 there is nothing to replace.
+    let Ok(mode) = weir_net::read_sysctl(&setting("addr_gen_mode")) else { return };
+    if mode.trim() == NO_LINK_LOCAL {
+        return;
+    }
+    set(&setting("addr_gen_mode"), NO_LINK_LOCAL, &mut *tell);
+    if weir_net::read_sysctl(&setting("disable_ipv6")).is_ok_and(|off| off.trim() == "0") {
+        // The kernel takes the address off that it has made already.
+        set(&setting("disable_ipv6"), "1", &mut *tell);
+        set(&setting("disable_ipv6"), "0", &mut *tell);
+    }
+}
+
+/// `IN6_ADDR_GEN_MODE_NONE`
+const NO_LINK_LOCAL: &str = "1";
+
+/// One of this node and this virtual router alone: as RFC 4291 appendix A makes it of the base's hardware address, with
+/// the VRID in the place of the constant.
+fn link_local(Mac([a, b, c, d, e, f]): Mac, vrid: u8) -> Ipv6Addr {
+    Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0, vrid, d, e, f])
+}
+
+fn put_link_local(netlink: &mut Netlink, name: &str, address: Ipv6Addr) -> Result<(), String> {
+    let text = |error: io::Error| error.to_string();
+    let link = netlink.links().map_err(text)?.into_iter().find(|link| link.name == name);
+    let link = link.ok_or_else(|| format!("interface {name} has vanished"))?;
+    let address = Address { prefix_len: 64, preferred: None, ..Address::new(address.into()) };
+    let wish = AddressWish { address: &address, interface: link.index, lease: None };
+    let results = netlink.put_addresses(&[wish]).map_err(|error| error.to_string())?;
+    results.into_iter().find_map(Result::err).map_or(Ok(()), |error| Err(error.to_string()))
 }
 
 /// Writes a kernel setting, unless it has the value already.

@@ -14,7 +14,7 @@ pub(super) fn of(checked: &[Checked], here: bool) -> Vec<Node<'_>> {
     let routers: Vec<(&Checked, &weir_keepalived::Loaded)> = checked
         .iter()
         .filter_map(|one| match &one.content {
-            Ok(Content::Keepalived(loaded)) => Some((one, loaded)),
+            Ok(Content::Keepalived(loaded)) => Some((one, loaded.as_ref())),
             _ => None,
         })
         .collect();
@@ -30,6 +30,7 @@ pub(super) fn of(checked: &[Checked], here: bool) -> Vec<Node<'_>> {
     unique(&mut nodes, &routers);
     for one in checked {
         let Ok(Content::Nginx(loaded)) = &one.content else { continue };
+        let loaded = loaded.as_ref();
         let mut alone = true;
         for (node, (router, _)) in nodes.iter_mut().zip(&routers) {
             let belongs = match one.routers() {

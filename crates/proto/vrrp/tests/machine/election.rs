@@ -213,6 +213,8 @@ fn a_master_steps_back_for_higher_rank_without_priority_zero() {
         assert_eq!(
             rig.took(),
             [
+                // The other one was not heard until now, and learns that there was a second master.
+                "advert web 100".to_owned(),
                 "release 10.0.0.9".to_owned(),
                 format!("event web: MASTER -> BACKUP with priority 100: {why}"),
                 "notify instance web BACKUP 100".to_owned(),

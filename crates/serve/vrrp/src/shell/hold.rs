@@ -123,6 +123,8 @@ pub(crate) enum Left {
     Nothing,
     /// Every address is there, and the kernel still counts its lease down: its holder died less than a lease ago.
     Leased,
+    /// Every address is there, and a predecessor of this very node let go a moment ago.
+    Handed,
     /// Some are there, and nobody renews or removes them.
     Orphaned,
     /// They are an owner's and were not put there by Weir: the machine's own addresses, which are not to be removed.
@@ -130,7 +132,13 @@ pub(crate) enum Left {
 }
 
 /// Looks for the addresses of an instance.
-pub(crate) fn left(links: &Links, addresses: &[AddressInfo], config: &Vrrp, instance: &Instance) -> Left {
+pub(crate) fn left(
+    links: &Links,
+    addresses: &[AddressInfo],
+    config: &Vrrp,
+    instance: &Instance,
+    handed_over: bool,
+) -> Left {
     let assets = weir_vrrp::assets(config, instance);
     let held = |address: &&Address| -> Option<&AddressInfo> {
         let index = links.index(interface(address, &assets))?;
@@ -140,11 +148,14 @@ pub(crate) fn left(links: &Links, addresses: &[AddressInfo], config: &Vrrp, inst
     let lease = assets.lease.map(|lease| lease.seconds);
     let fresh = |one: &&AddressInfo| one.valid.is_some_and(|left| Some(left) <= lease);
     let foreign = |one: &&AddressInfo| one.protocol != Some(weir_netlink::ADDRESS_PROTOCOL);
+    let all = there.len() == assets.addresses.len();
     if there.is_empty() {
         Left::Nothing
     } else if instance.is_owner() && there.iter().all(foreign) {
         Left::OwnersOwn
-    } else if there.len() == assets.addresses.len() && there.iter().all(fresh) {
+    } else if handed_over && all {
+        Left::Handed
+    } else if all && there.iter().all(fresh) {
         Left::Leased
     } else {
         Left::Orphaned

@@ -65,17 +65,22 @@ pub(crate) struct Parts {
     pub(crate) waker: Arc<Waker>,
     pub(crate) attendant: Arc<Attendant>,
     pub(crate) history: Arc<Mutex<History>>,
+    /// A predecessor has just let go.
+    pub(crate) handed_over: bool,
 }
 
-/// So many packets of a socket are read before timers are looked at again: a flood does not delay them.
-const BURST: usize = 64;
+/// So many advertisements of a socket are read before timers are looked at again, so that a flood does not delay them.
+/// All virtual routers of a network fit twice.
+const ADVERTS: usize = 512;
+/// The same for what says that it has an address.
+const CLAIMS: usize = 64;
 /// A failure that lasts is told again after this.
 const AGAIN: Duration = Duration::from_secs(60);
 
 impl Shell {
     /// Looks at the machine, and takes over what a predecessor of this very node left a moment ago.
     pub(crate) fn new(parts: Parts) -> std::io::Result<Self> {
-        let Parts { config, sockets, orders, waker, attendant, history } = parts;
+        let Parts { config, sockets, orders, waker, attendant, history, handed_over } = parts;
         // Before the dump, so that nothing changes unseen between the two.
         let monitor = Monitor::open()?;
         let netlink = Netlink::open()?;
@@ -98,7 +103,7 @@ impl Shell {
             buffer: vec![0; 65_536],
             ended: false,
         };
-        shell.adopt(&config)?;
+        shell.adopt(&config, handed_over)?;
         shell.look()?;
         Ok(shell)
     }
@@ -272,8 +277,11 @@ impl Shell {
     /// Reads a bounded number of packets of each socket.
     fn hear(&mut self) {
         let mut buffer = std::mem::take(&mut self.buffer);
+        // A new master advertises before it announces. Claims are read first and judged last, so that none is judged
+        // before the advertisement that explains it.
+        let claims = self.sockets.claims(CLAIMS, &mut buffer);
         self.hear_adverts(&mut buffer);
-        self.hear_claims(&mut buffer);
+        self.hear_claims(claims);
         self.buffer = buffer;
         self.work();
     }
@@ -281,7 +289,7 @@ impl Shell {
     fn hear_adverts(&mut self, buffer: &mut [u8]) {
         let now = weir_net::boottime();
         for socket in self.sockets.adverts() {
-            for _ in 0..BURST {
+            for _ in 0..ADVERTS {
                 // What cannot be read now is read at the next turn; a broken socket shows itself in `Send`.
                 let Ok(Some(arrival)) = socket.raw.receive(buffer) else { break };
                 self.node.handle_packet(now, sockets::arrival_of(&arrival), socket.protocol);
@@ -290,9 +298,9 @@ impl Shell {
     }
 
     /// Other machines that say they have one of the addresses.
-    fn hear_claims(&mut self, buffer: &mut [u8]) {
+    fn hear_claims(&mut self, claims: Vec<Claimed>) {
         let now = weir_net::boottime();
-        for (interface, address, mac) in self.sockets.claims(BURST, buffer) {
+        for (interface, address, mac) in claims {
             if self.links.is_virtual(&address) && !self.links.is_own(mac) {
                 self.node.handle_claim(now, interface, address, mac);
             }
@@ -377,15 +385,16 @@ impl Shell {
         self.failures.push((instance, text, now));
     }
 
-    /// Addresses of a predecessor that died: those that are still leased are taken over without a gap, others are
+    /// Addresses of a predecessor that let go or died: those that are still leased are taken over without a gap, others are
     /// removed, because nobody looks after them.
-    fn adopt(&mut self, config: &Vrrp) -> std::io::Result<()> {
+    fn adopt(&mut self, config: &Vrrp, handed_over: bool) -> std::io::Result<()> {
         let (links, addresses) = (self.netlink.links()?, self.netlink.addresses()?);
         self.links.replace(links, &addresses);
         for instance in &config.instances {
-            match hold::left(&self.links, &addresses, config, instance) {
+            match hold::left(&self.links, &addresses, config, instance, handed_over) {
                 hold::Left::Nothing => {}
                 hold::Left::Leased => self.node.adopt(&instance.name),
+                hold::Left::Handed => self.node.succeed(&instance.name),
                 hold::Left::OwnersOwn => {
                     self.staying.extend(instance.addresses.iter().map(|one| one.address));
                 }

@@ -122,6 +122,9 @@ pub(super) fn route(route: &Route) -> String {
     }
     put_numbers(&mut text, [("mtu", route.mtu), ("advmss", route.advmss)]);
     route.next_hops.iter().for_each(|hop| next_hop(&mut text, hop));
+    if !route.track {
+        text.push_str(" no_track");
+    }
     text
 }
 
