@@ -1,6 +1,6 @@
 //! Any bytes as a configuration file that includes itself or a second one: no panic, spans that lie within their
 //! files, flaws that name a file, and a layout that stays as it is when it is laid out again.
-//! The first line feed parts the main file from the included one.
+//! The first NUL byte parts the main file from the included one.
 #![no_main]
 
 use std::io;
@@ -29,7 +29,7 @@ impl Source for Files<'_> {
 }
 
 fuzz_target!(|data: &[u8]| {
-    let at = data.iter().position(|&byte| byte == b'\n').unwrap_or(data.len());
+    let at = data.iter().position(|&byte| byte == 0).unwrap_or(data.len());
     let (main, part) = data.split_at(at);
     let parsed = parse_all(None, "/main", "/", &Files { main, part });
     check(&parsed.tree, &parsed.tree.items);

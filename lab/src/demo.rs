@@ -1,6 +1,6 @@
 //! `weir demo --ha`: two nodes, one address, three applications and a client; things are killed, the client tells.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::process::ExitCode;
@@ -283,9 +283,4 @@ fn keepalived(number: u8) -> String {
         "vrrp_instance entry {{\n    interface eth0\n    virtual_router_id 51\n    priority {priority}\n    advert_int 1\n    \
          virtual_ipaddress {{\n        {VIP}/24\n    }}\n}}\n"
     )
-}
-
-/// Whether there is somebody to press keys.
-pub(crate) fn has_keyboard() -> bool {
-    io::stdin().is_terminal() && io::stdout().is_terminal()
 }

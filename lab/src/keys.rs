@@ -1,19 +1,19 @@
 //! Single keys, without Enter.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 /// A terminal that gives each key at once; it is as before when this value goes.
-pub(crate) struct Keys {
+pub struct Keys {
     before: Termios,
 }
 
 impl Keys {
-    /// `None`: there is no keyboard.
-    pub(crate) fn open() -> Option<Keys> {
-        if !crate::demo::has_keyboard() {
+    /// `None`: nobody can press keys, because standard input or output is no terminal.
+    pub fn open() -> Option<Keys> {
+        if !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
             return None;
         }
         let before = tcgetattr(io::stdin()).ok()?;
@@ -25,7 +25,7 @@ impl Keys {
     }
 
     /// The next key, if one was pressed.
-    pub(crate) fn take(&self) -> Option<u8> {
+    pub fn take(&self) -> Option<u8> {
         let stdin = io::stdin();
         let no_wait = Timespec { tv_sec: 0, tv_nsec: 0 };
         if poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&no_wait)).ok()? == 0 {

@@ -35,6 +35,7 @@ pub use demo::demo_ha;
 pub use entry::{Entry, Part, Subject, Texts};
 pub use error::{Error, Result};
 pub use host::{Host, HostPlan};
+pub use keys::Keys;
 pub use lab::{Block, Lab, Traffic};
 pub use probe::{Kind, Outcome, Probe, ProbePlan, Request, Tally};
 pub use process::{Process, Program, Signal};

@@ -38,7 +38,7 @@ fn an_account_that_does_not_exist() {
     assert!(checked.status.success(), "{}", text(&checked.stderr));
 }
 
-/// A server in the background has no umask, and root's scripts believe what the pid file says.
+/// What a server in the background makes is written by nobody else: root's scripts believe what the pid file says.
 #[test]
 fn nobody_else_can_write_its_files() {
     let site = Site::new(&one_word("x").replace("daemon off;", "daemon on;"));

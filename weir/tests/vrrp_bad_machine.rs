@@ -7,10 +7,8 @@ use std::net::IpAddr;
 use std::process::Command;
 
 use common::text;
-use routers::{ADDRESS, Net, Node, PATIENCE, instance, weir};
+use routers::{ADDRESS, FAST, Net, Node, PATIENCE, holds, instance, run, weir};
 use weir_lab::{Host, Signal};
-
-const FAST: &str = "version 3\n advert_int 0.2";
 
 fn address() -> IpAddr {
     ADDRESS.parse().expect("an address")
@@ -27,7 +25,7 @@ fn an_interface_that_disappears_and_returns() {
     };
     plug();
     let conf = instance(150, FAST).replace("interface eth0", "interface spare1");
-    let node = Node::start(&net.a, &conf);
+    let node = weir(&net.a, &conf);
     let watch = net.watch(ADDRESS);
     watch.wait_holders(&["a"], PATIENCE).expect("it is master");
     // Deleted, moved to another name, and back again with another index.
@@ -56,16 +54,10 @@ fn a_flush_of_all_addresses() {
     let routers = net.start(FAST);
     net.a.ip("address flush dev eth0").expect("they go");
     // Without an address of its own it cannot speak, so the other one has to.
-    routers
-        .watch
-        .wait_holders(&["b"], PATIENCE)
-        .unwrap_or_else(|error| panic!("{error}\n{}", routers.logs()));
+    routers.holds("b");
     routers.a.wait_state("fault");
     net.a.ip("address add 10.9.0.1/24 dev eth0").expect("its own is back");
-    routers
-        .watch
-        .wait_holders(&["a"], PATIENCE)
-        .unwrap_or_else(|error| panic!("{error}\n{}", routers.logs()));
+    routers.holds("a");
 }
 
 #[test]
@@ -73,17 +65,11 @@ fn a_link_that_is_down_over_ipv6() {
     let net = Net::new();
     let routers = net.start_at("fd09::100", FAST);
     net.a.ip("link set eth0 down").expect("it is down");
-    routers
-        .watch
-        .wait_holders(&["b"], PATIENCE)
-        .unwrap_or_else(|error| panic!("{error}\n{}", routers.logs()));
+    routers.holds("b");
     routers.a.wait_state("fault");
     // The kernel took the link-local address and makes another.
     net.a.ip("link set eth0 up").expect("it is up");
-    routers
-        .watch
-        .wait_holders(&["a"], PATIENCE)
-        .unwrap_or_else(|error| panic!("{error}\n{}", routers.logs()));
+    routers.holds("a");
 }
 
 /// Hangs, forks, talks without end, cannot be run, is not there: the election sees a failure at most.
@@ -111,8 +97,8 @@ fn scripts_of_every_bad_kind() {
          notify /etc/keepalived/notify.sh\n"
     );
     let watch = net.watch(ADDRESS);
-    let node = Node::start(&net.a, &(conf.to_owned() + &instance(150, &body)));
-    watch.wait_holders(&["a"], PATIENCE).unwrap_or_else(|error| panic!("{error}\n{}", node.log()));
+    let node = weir(&net.a, &(conf.to_owned() + &instance(150, &body)));
+    holds(&watch, &["a"], &[&node]);
     // 1 more for the script that forks, 1, 2 and 4 less for those that fail.
     let expected = |priority: u64| {
         common::until(&format!("priority {priority}"), || {
@@ -213,10 +199,7 @@ fn a_restart_after_the_lease() {
     let routers = net.start(&format!("{FAST}\n nopreempt"));
     net.a.signal_all(Signal::KILL).expect("all its processes die");
     net.a.wait_address(address(), false, PATIENCE).expect("its lease ends");
-    routers
-        .watch
-        .wait_holders(&["b"], PATIENCE)
-        .unwrap_or_else(|error| panic!("{error}\n{}", routers.logs()));
+    routers.holds("b");
     let again = Node::again(&net.a);
     again.wait_state("backup");
     common::until("it hears the master", || (!again.status()["master"].is_null()).then_some(()));
@@ -247,14 +230,14 @@ fn killed_at_any_moment() {
     }
     let last = Node::again(&net.a);
     last.wait_state("master");
-    watch.wait_holders(&["a"], PATIENCE).unwrap_or_else(|error| panic!("{error}\n{}", last.log()));
+    holds(&watch, &["a"], &[&last]);
 }
 
 #[test]
 fn a_second_process_on_one_host() {
     let net = Net::new();
     let routers = net.start(FAST);
-    let second = weir(&net.a, &["run", "/etc/keepalived/keepalived.conf"]);
+    let second = run(&net.a, &["run", "/etc/keepalived/keepalived.conf"]);
     assert!(!second.status.success());
     let says = text(&second.stderr);
     assert!(says.contains("another process holds virtual addresses here"), "{says}");
@@ -269,7 +252,7 @@ fn a_file_without_a_right_word() {
     let conf = "glbal_defs {\n rooter_id x\n}\nvrp_script s {\n intervall 2\n}\nvrrp_instanse V {\n interfase eth0\n \
                 prioriti 100\n}\n";
     net.a.write("/etc/keepalived/keepalived.conf", conf).expect("its file");
-    let check = weir(&net.a, &["check", "/etc/keepalived/keepalived.conf"]);
+    let check = run(&net.a, &["check", "/etc/keepalived/keepalived.conf"]);
     let says = text(&check.stderr) + &text(&check.stdout);
     let meant =
         ["global_defs", "router_id", "vrrp_script", "interval", "vrrp_instance", "interface", "priority"];
@@ -303,10 +286,10 @@ fn every_keyword_misspelt() {
         names.push((name, typo));
     }
     let conf = instance(150, &format!("{FAST}\n{wrong}"));
-    let node = Node::start(&net.a, &conf);
+    let node = weir(&net.a, &conf);
     let watch = net.watch(ADDRESS);
-    watch.wait_holders(&["a"], PATIENCE).unwrap_or_else(|error| panic!("{error}\n{}", node.log()));
-    let check = weir(&net.a, &["check", "/etc/keepalived/keepalived.conf"]);
+    holds(&watch, &["a"], &[&node]);
+    let check = run(&net.a, &["check", "/etc/keepalived/keepalived.conf"]);
     let checked = text(&check.stderr) + &text(&check.stdout);
     let log = node.log();
     for (name, typo) in &names {

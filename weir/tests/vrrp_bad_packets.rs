@@ -11,14 +11,13 @@ use std::net::{IpAddr, Ipv4Addr};
 use common::until;
 use random::{Random, seed};
 use routers::packet::{Advert, GROUP};
-use routers::{Net, Node, PATIENCE, Routers};
+use routers::{ADDRESS, FAST, Net, Node, PATIENCE, Routers, instance, weir};
 
 /// The stranger, a host of the same network, and the master's own address.
 const STRANGER: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 3);
 const MASTER: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
 
 const PASSWORD: &str = "authentication {\n auth_type PASS\n auth_pass secret12\n }";
-const VERSION_3: &str = "version 3\n advert_int 0.2";
 
 /// Each of them is sent so often.
 const TIMES: u64 = 5;
@@ -35,7 +34,7 @@ fn case(counter: &'static str, says: &'static str, advert: Advert) -> Case {
 }
 
 /// Sends every case several times: both routers count each under its reason and say one line of it.
-fn play(net: &Net, routers: &Routers<'_>, cases: &[Case]) {
+fn play(net: &Net, routers: &Routers, cases: &[Case]) {
     let v6 = cases.iter().any(|case| case.advert.source.is_ipv6());
     let wire = net.c.wire("eth0", v6).expect("a raw socket");
     for Case { counter, says, advert } in cases {
@@ -53,7 +52,7 @@ fn play(net: &Net, routers: &Routers<'_>, cases: &[Case]) {
     routers.unmoved();
 }
 
-fn said_once(node: &Node<'_>, says: &str) {
+fn said_once(node: &Node, says: &str) {
     let log = node.log();
     assert_eq!(log.matches(says).count(), 1, "\"{says}\" in:\n{log}");
 }
@@ -85,7 +84,7 @@ fn every_wrong_field_of_version_2() {
 #[test]
 fn every_wrong_field_of_version_3() {
     let net = Net::new();
-    let routers = net.start(VERSION_3);
+    let routers = net.start(FAST);
     let good = || Advert::v3(STRANGER.into(), Ipv4Addr::new(10, 9, 0, 100).into());
     let cases = [
         case("ip_ttl_err", "hop limit 1, expected 255", Advert { ttl: 1, ..good() }),
@@ -102,7 +101,7 @@ fn every_wrong_field_of_version_3() {
 #[test]
 fn every_wrong_field_over_ipv6() {
     let net = Net::new();
-    let routers = net.start_at("fd09::100", VERSION_3);
+    let routers = net.start_at("fd09::100", FAST);
     let address: IpAddr = "fd09::100".parse().expect("an address");
     let good = || Advert::v3("fe80::3".parse().expect("an address"), address);
     let cases = [
@@ -170,12 +169,12 @@ fn another_interface() {
     let both = lab.host("both").address("10.9.0.4/24").cable("beside").address("10.8.0.4/24").start();
     let both = both.expect("a host");
     let beside = lab.host("beside").cable("beside").address("10.8.0.3/24").start().expect("a host");
-    let watch = net.watch(routers::ADDRESS);
+    let watch = net.watch(ADDRESS);
     // It listens on both networks, with a router of its own on each.
-    let conf = routers::instance(100, PASSWORD)
+    let conf = instance(100, PASSWORD)
         + "vrrp_instance W {\n interface eth1\n virtual_router_id 10\n priority 100\n virtual_ipaddress {\n \
            10.8.0.100\n }\n}\n";
-    let node = Node::start(&both, &conf);
+    let node = weir(&both, &conf);
     watch.wait_holders(&["both"], PATIENCE).expect("it is master");
     let wire = beside.wire("eth1", false).or_else(|_| beside.wire("eth0", false)).expect("a raw socket");
     let advert = Advert::v2(Ipv4Addr::new(10, 8, 0, 3));
@@ -228,7 +227,7 @@ fn noise() {
 }
 
 /// Waits until both have read what was sent so far.
-fn drained(net: &Net, routers: &Routers<'_>) {
+fn drained(net: &Net, routers: &Routers) {
     let wire = net.c.wire("eth0", false).expect("a raw socket");
     let last = Advert { vrid: 201, ..Advert::v2(Ipv4Addr::new(10, 9, 0, 254)) };
     for node in [&routers.a, &routers.b] {

@@ -1,15 +1,15 @@
 //! The keeper with virtual routers: reloads, faults of the proxy, the end.
 
 mod common;
-mod entries;
 mod routers;
 
 use std::process::Command;
 use std::time::Duration;
 
 use common::until;
-use entries::{Clients, Entry, FAST, Pair, saying, shell, status};
-use routers::{ADDRESS, Net, PATIENCE, instance};
+use routers::{
+    ADDRESS, Clients, FAST, Net, Node, PATIENCE, entry, holds, instance, proxy, saying, shell, status,
+};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use weir_lab::Signal;
 
@@ -21,7 +21,7 @@ const REFUSED: &str = "reload refused, nothing has changed: the errors are above
 #[test]
 fn a_reload_changes_both_parts_and_no_master() {
     let net = Net::new();
-    let pair = Pair::start(&net, FAST);
+    let pair = net.entries(FAST);
     let script = "vrrp_script check {\n script \"/bin/true\"\n interval 1\n}\n";
     let body = "version 3\n advert_int 0.3\n track_script {\n check weight 5\n }";
     let more = instance(160, body).replace(ADDRESS, &format!("{ADDRESS}\n {SECOND_ADDRESS}"));
@@ -49,7 +49,7 @@ fn a_reload_changes_both_parts_and_no_master() {
 #[test]
 fn what_cannot_be_used_changes_nothing() {
     let net = Net::new();
-    let pair = Pair::start(&net, FAST);
+    let pair = net.entries(FAST);
     let good = instance(150, FAST);
     let elsewhere = instance(170, FAST).replace("eth0", "eth7");
     let cut = instance(170, FAST).trim_end().trim_end_matches('}').to_owned();
@@ -88,7 +88,7 @@ fn what_cannot_be_used_changes_nothing() {
 #[test]
 fn no_request_fails_in_twenty_reloads() {
     let net = Net::new();
-    let pair = Pair::start(&net, FAST);
+    let pair = net.entries(FAST);
     let clients = Clients::start(&net);
     for round in 1..=20 {
         let word = format!("word{round}");
@@ -106,16 +106,16 @@ fn no_request_fails_in_twenty_reloads() {
 fn routers_come_and_go_with_a_reload() {
     let net = Net::new();
     let watch = net.watch(ADDRESS);
-    let nginx = entries::proxy("a", "keepalived /etc/keepalived/keepalived.conf;");
+    let nginx = proxy("a", "keepalived /etc/keepalived/keepalived.conf;");
     net.a.write("/etc/nginx/nginx.conf", &saying("a")).expect("its file");
     let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
     command.args(["run", "/etc/nginx/nginx.conf"]);
-    let a = Entry { host: &net.a, program: net.a.spawn("entry", &command).expect("it starts") };
+    let a = Node::spawn(&net.a, &command);
     a.wait_log("weir serves");
     a.reload(&nginx, &instance(150, FAST).replace("interface eth0", ""));
     a.wait_log(REFUSED);
     a.reload(&nginx, &instance(150, FAST));
-    entries::holds(&watch, "a", || a.log());
+    holds(&watch, &["a"], &[&a]);
     a.reload(&saying("a"), "");
     watch.wait_holders(&[], PATIENCE).expect("without the line there is no virtual router");
     let before = a.worker();
@@ -125,7 +125,7 @@ fn routers_come_and_go_with_a_reload() {
 #[test]
 fn a_worker_that_dies_again_and_again_has_no_address() {
     let net = Net::new();
-    let pair = Pair::start(&net, FAST);
+    let pair = net.entries(FAST);
     // One death is mended before anybody notices.
     let first = pair.a.worker();
     first.signal(Signal::KILL).expect("it runs");
@@ -151,7 +151,7 @@ fn a_worker_that_dies_again_and_again_has_no_address() {
 #[test]
 fn a_lost_listener_moves_the_address_and_a_reload_mends_it() {
     let net = Net::new();
-    let pair = Pair::start(&net, FAST);
+    let pair = net.entries(FAST);
     shut_listeners(&pair.a);
     pair.holds("b");
     pair.a.wait_log("the listening socket of 0.0.0.0:80 is lost");
@@ -163,8 +163,8 @@ fn a_lost_listener_moves_the_address_and_a_reload_mends_it() {
 }
 
 /// Shuts every listening TCP socket of a keeper down, as a defect or a debugger could.
-fn shut_listeners(entry: &Entry<'_>) {
-    let pid = i32::try_from(entry.program.pid()).expect("a process id");
+fn shut_listeners(node: &Node) {
+    let pid = i32::try_from(node.program.pid()).expect("a process id");
     let process = pidfd_open(Pid::from_raw(pid).expect("not 0"), PidfdFlags::empty()).expect("it runs");
     for number in 3..64 {
         let Ok(fd) = pidfd_getfd(&process, number, PidfdGetfdFlags::empty()) else { continue };
@@ -183,12 +183,11 @@ fn the_address_leaves_first_and_stop_scripts_are_waited_for() {
     let body = format!("{FAST}\n notify_stop {script}");
     let file = format!("global_defs {{\n script_user root\n}}\n{}", instance(150, &body));
     let watch = net.watch(ADDRESS);
-    let b = Entry::start(&net.b, &instance(100, FAST));
-    let a = Entry::start(&net.a, &file);
-    let logs = || format!("a says:\n{}\nb says:\n{}", a.log(), b.log());
-    entries::holds(&watch, "a", logs);
+    let b = entry(&net.b, &instance(100, FAST));
+    let a = entry(&net.a, &file);
+    holds(&watch, &["a"], &[&a, &b]);
     a.program.signal(Signal::TERM).expect("it runs");
-    entries::holds(&watch, "b", logs);
+    holds(&watch, &["b"], &[&a, &b]);
     let ended = a.program.wait(PATIENCE).expect("a script that hangs does not hold the end up");
     assert_eq!(ended.code(), Some(0), "{}", a.log());
     let left = net.a.read("/run/left").expect("the script ran");
@@ -204,7 +203,7 @@ fn the_address_leaves_first_and_stop_scripts_are_waited_for() {
 #[test]
 fn quit_gives_the_address_up_while_requests_finish() {
     let net = Net::new();
-    let pair = Pair::start(&net, FAST);
+    let pair = net.entries(FAST);
     let mut app = net.c.app("slow", 8080).expect("an application");
     app.set_mood(weir_lab::Mood::Wedged);
     let nginx = saying("a").replace("return 200 a", "proxy_pass http://10.9.0.3:8080");

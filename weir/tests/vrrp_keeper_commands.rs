@@ -1,15 +1,13 @@
 //! Command lines of virtual routers: keepalived's own, `weir run`, `weir vip`, `weir directives`, `weir config`.
 
 mod common;
-mod entries;
 mod routers;
 
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 
 use common::{text, until, weir};
-use entries::{FAST, holds, saying, shell, status};
-use routers::{ADDRESS, PATIENCE, instance};
+use routers::{ADDRESS, FAST, Node, PATIENCE, holds, instance, run, saying, shell, status, watch};
 use serde_json::Value;
 use weir_lab::{Host, Lab};
 
@@ -115,9 +113,8 @@ const FILES: [(&str, &str, &str, &str, Verdict); 30] = [
 ];
 
 fn one_host() -> (Lab, Host) {
-    let lab = Lab::new().unwrap_or_else(|error| panic!("these tests need hosts of their own: {error}"));
-    lab.segment("lan").expect("a switch");
-    let host = lab.host("a").address("10.9.0.1/24").start().expect("a host");
+    let lab = routers::lab();
+    let host = routers::host(&lab, "a", 1);
     (lab, host)
 }
 
@@ -130,7 +127,7 @@ fn the_test_of_a_file_agrees_with_keepalived() {
         host.write("/etc/keepalived/keepalived.conf", &file).expect("its file");
         let keepalived =
             host.run("keepalived", &["-t", "-f", "/etc/keepalived/keepalived.conf"]).expect("it runs");
-        let own = host.run(WEIR, &["keepalived", "-t"]).expect("it runs");
+        let own = run(&host, &["keepalived", "-t"]);
         let (theirs, ours) = match verdict {
             Right => (true, true),
             Wrong => (false, false),
@@ -153,12 +150,11 @@ fn the_test_of_a_file_agrees_with_keepalived() {
 fn a_test_says_where_to_its_file() {
     let (_lab, host) = one_host();
     host.write("/etc/k.conf", &instance(100, "nonsense 1")).expect("its file");
-    let output =
-        host.run(WEIR, &["keepalived", "--config-test=/tmp/said", "-f", "/etc/k.conf"]).expect("it runs");
+    let output = run(&host, &["keepalived", "--config-test=/tmp/said", "-f", "/etc/k.conf"]);
     assert_eq!(output.status.code(), Some(4));
     let said = host.read("/tmp/said").expect("what is wrong");
     assert!(said.contains("unknown keyword \"nonsense\"; it is ignored in /etc/k.conf:6"), "{said}");
-    let missing = host.run(WEIR, &["keepalived", "-t", "-f", "/nowhere"]).expect("it runs");
+    let missing = run(&host, &["keepalived", "-t", "-f", "/nowhere"]);
     assert_eq!(missing.status.code(), Some(4));
     assert!(text(&missing.stderr).contains("/nowhere"), "{}", text(&missing.stderr));
 }
@@ -184,7 +180,7 @@ fn keepalived_in_the_background_with_syslog() {
     let output = output.expect("it runs");
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert_eq!(text(&output.stderr), "");
-    let watch = lab.watch(ADDRESS.parse().expect("an address"));
+    let watch = watch(&lab, ADDRESS);
     watch.wait_holders(&["a"], PATIENCE).expect("it elects");
     let mut bytes = [0; 2048];
     let mut said = String::new();
@@ -206,16 +202,12 @@ fn keepalived_in_the_foreground() {
     host.write("/etc/keepalived/keepalived.conf", &instance(100, FAST)).expect("its file");
     let mut command = Command::new(WEIR);
     command.args(["keepalived", "-n", "-l", "-D", "-d", "-P"]);
-    let program = host.spawn("keepalived", &command).expect("it starts");
-    holds(&lab.watch(ADDRESS.parse().expect("an address")), "a", || {
-        host.read(program.log()).unwrap_or_default()
-    });
-    assert!(
-        host.read(program.log()).expect("a log").contains("\"virtual_router_id\"")
-            || host.read(program.log()).expect("a log").contains("\"vrid\": 9")
-    );
-    program.signal(weir_lab::Signal::TERM).expect("it runs");
-    assert_eq!(program.wait(PATIENCE).expect("it ends").code(), Some(0));
+    let node = Node::spawn(&host, &command);
+    holds(&watch(&lab, ADDRESS), &["a"], &[&node]);
+    let log = node.log();
+    assert!(log.contains("\"virtual_router_id\"") || log.contains("\"vrid\": 9"), "{log}");
+    node.program.signal(weir_lab::Signal::TERM).expect("it runs");
+    assert_eq!(node.program.wait(PATIENCE).expect("it ends").code(), Some(0));
 }
 
 #[test]
@@ -277,26 +269,21 @@ fn what_cannot_be_run_is_said() {
 #[test]
 fn the_state_of_a_node() {
     let (lab, host) = one_host();
-    let nobody = host.run(WEIR, &["vip"]).expect("it runs");
+    let nobody = run(&host, &["vip"]);
     assert_eq!(nobody.status.code(), Some(1));
     assert!(
         text(&nobody.stderr).contains("expected a running node with virtual routers"),
         "{}",
         text(&nobody.stderr)
     );
-    host.write("/etc/keepalived/keepalived.conf", &instance(100, FAST)).expect("its file");
-    let mut command = Command::new(WEIR);
-    command.args(["run", "/etc/keepalived/keepalived.conf"]);
-    let program = host.spawn("vrrp", &command).expect("it starts");
-    holds(&lab.watch(ADDRESS.parse().expect("an address")), "a", || {
-        host.read(program.log()).unwrap_or_default()
-    });
-    let unknown = host.run(WEIR, &["vip", "W"]).expect("it runs");
+    let node = routers::weir(&host, &instance(100, FAST));
+    holds(&watch(&lab, ADDRESS), &["a"], &[&node]);
+    let unknown = run(&host, &["vip", "W"]);
     assert_eq!(
         (unknown.status.code(), text(&unknown.stderr).as_str()),
         (Some(1), "weir: there is no vrrp_instance W; there are: V\n")
     );
-    let all = host.run(WEIR, &["vip", "--json"]).expect("it runs");
+    let all = run(&host, &["vip", "--json"]);
     let all: Value = serde_json::from_slice(&all.stdout).expect("a document");
     for key in ["pid", "version", "socket", "now", "instances", "node"] {
         assert!(!all[key].is_null(), "{key} in {all:#}");
@@ -380,12 +367,12 @@ fn included_files_that_can_be_executed_are_left_out() {
     host.write_mode("/etc/keepalived/a.conf", &more, 0o755).expect("its file");
     host.write("/etc/keepalived/keepalived.conf", &format!("include a.conf\n{}", instance(100, "")))
         .expect("its file");
-    let shown = host.run(WEIR, &["config", "/etc/keepalived/keepalived.conf"]).expect("it runs");
+    let shown = run(&host, &["config", "/etc/keepalived/keepalived.conf"]);
     assert!(!text(&shown.stdout).contains("vrrp_instance W"), "{}", text(&shown.stdout));
     host.write_mode("/etc/keepalived/a.conf", &more, 0o644).expect("its file");
-    let shown = host.run(WEIR, &["config", "/etc/keepalived/keepalived.conf"]).expect("it runs");
+    let shown = run(&host, &["config", "/etc/keepalived/keepalived.conf"]);
     assert!(text(&shown.stdout).contains("vrrp_instance W"), "{}", text(&shown.stdout));
     // The grammar of nginx does not mind.
     host.write_mode("/etc/nginx/nginx.conf", &saying("a"), 0o755).expect("its file");
-    assert!(host.run(WEIR, &["check", "/etc/nginx/nginx.conf"]).expect("it runs").status.success());
+    assert!(run(&host, &["check", "/etc/nginx/nginx.conf"]).status.success());
 }

@@ -1,12 +1,12 @@
 //! Signals to a node with proxy and virtual routers: another binary, the way back, and those meant for keepalived.
 
 mod common;
-mod entries;
 mod routers;
 
 use common::until;
-use entries::{Clients, Entry, FAST, holds, proxy, shell, status};
-use routers::{ADDRESS, Net, PATIENCE, instance, weir};
+use routers::{
+    ADDRESS, Clients, FAST, Net, Node, PATIENCE, entry, holds, holds_or, instance, proxy, run, shell, status,
+};
 use serde_json::Value;
 use weir_lab::Watch;
 
@@ -30,7 +30,7 @@ impl Upgraded {
         );
         net.a.write("/etc/nginx/nginx.conf", &proxy("a", &main)).expect("its file");
         net.a.write("/etc/keepalived/keepalived.conf", &instance(150, CALM)).expect("its file");
-        let output = weir(&net.a, &["-c", "/etc/nginx/nginx.conf"]);
+        let output = run(&net.a, &["-c", "/etc/nginx/nginx.conf"]);
         assert!(output.status.success(), "{output:?}");
         let this = Upgraded { watch, net };
         this.holds();
@@ -38,7 +38,7 @@ impl Upgraded {
     }
 
     fn holds(&self) {
-        holds(&self.watch, "a", || self.log());
+        holds_or(&self.watch, &["a"], || self.log());
     }
 
     fn log(&self) -> String {
@@ -71,7 +71,7 @@ impl Upgraded {
 
     /// The process that has the elections, as the host counts.
     fn elector(&self) -> Option<u64> {
-        let output = weir(&self.net.a, &["vip", "--json"]);
+        let output = run(&self.net.a, &["vip", "--json"]);
         serde_json::from_slice::<Value>(&output.stdout).ok()?["pid"].as_u64()
     }
 
@@ -101,7 +101,7 @@ impl Upgraded {
 #[test]
 fn another_binary_takes_the_address_over_without_a_move() {
     let node = Upgraded::start();
-    let _peer = Entry::start(&node.net.b, &instance(100, CALM));
+    let _peer = entry(&node.net.b, &instance(100, CALM));
     let clients = Clients::start(&node.net);
     node.change_binary();
     node.wait_elector("/run/weir.pid.oldbin");
@@ -117,7 +117,7 @@ fn another_binary_takes_the_address_over_without_a_move() {
 #[test]
 fn the_old_binary_is_back_on_duty_without_a_move() {
     let node = Upgraded::start();
-    let _peer = Entry::start(&node.net.b, &instance(100, CALM));
+    let _peer = entry(&node.net.b, &instance(100, CALM));
     let clients = Clients::start(&node.net);
     node.change_binary();
     node.signal("WINCH", "/run/weir.pid.oldbin");
@@ -137,7 +137,7 @@ fn the_old_binary_is_back_on_duty_without_a_move() {
 #[test]
 fn the_old_binary_takes_back_what_a_new_one_loses() {
     let node = Upgraded::start();
-    let _peer = Entry::start(&node.net.b, &instance(100, CALM));
+    let _peer = entry(&node.net.b, &instance(100, CALM));
     node.change_binary();
     node.signal("WINCH", "/run/weir.pid.oldbin");
     node.wait_elector("/run/weir.pid");
@@ -151,7 +151,7 @@ fn the_old_binary_takes_back_what_a_new_one_loses() {
 #[test]
 fn a_new_binary_that_ends_before_its_turn_moves_nothing() {
     let node = Upgraded::start();
-    let _peer = Entry::start(&node.net.b, &instance(100, CALM));
+    let _peer = entry(&node.net.b, &instance(100, CALM));
     let clients = Clients::start(&node.net);
     node.change_binary();
     node.signal("TERM", "/run/weir.pid");
@@ -163,18 +163,18 @@ fn a_new_binary_that_ends_before_its_turn_moves_nothing() {
 #[test]
 fn workers_that_were_sent_away_without_a_new_binary_give_the_address_away() {
     let node = Upgraded::start();
-    let _peer = Entry::start(&node.net.b, &instance(100, CALM));
+    let _peer = entry(&node.net.b, &instance(100, CALM));
     node.signal("WINCH", "/run/weir.pid");
-    holds(&node.watch, "b", || node.log());
+    holds_or(&node.watch, &["b"], || node.log());
     node.signal("HUP", "/run/weir.pid");
     node.holds();
 }
 
 /// A node in the foreground, for keepalived's signals.
-fn node(net: &Net) -> Entry<'_> {
+fn node(net: &Net) -> Node {
     let file = format!("global_defs {{\n json_version 2\n}}\n{}", instance(150, FAST));
-    let a = Entry::start(&net.a, &file);
-    holds(&net.watch(ADDRESS), "a", || a.log());
+    let a = entry(&net.a, &file);
+    holds(&net.watch(ADDRESS), &["a"], &[&a]);
     a
 }
 

@@ -4,10 +4,8 @@ mod common;
 mod routers;
 
 use common::{text, until};
-use routers::{Net, Node, PATIENCE};
+use routers::{FAST, Net, Node, holds, weir};
 use weir_lab::{Host, Signal};
-
-const FAST: &str = "version 3\n advert_int 0.2";
 
 /// IPv4 addresses of a host's network, its own included.
 fn count(host: &Host) -> usize {
@@ -28,10 +26,10 @@ fn a_thousand_addresses() {
     let more = (0..1000).map(|n| format!("  10.9.{}.{}\n", 1 + n / 250, 1 + n % 250)).collect::<String>();
     let routers = net.start(&format!("{FAST}\n virtual_ipaddress_excluded {{\n{more} }}"));
     let last = net.watch("10.9.4.250");
-    last.wait_holders(&["a"], PATIENCE).unwrap_or_else(|error| panic!("{error}\n{}", routers.logs()));
+    holds(&last, &["a"], &[&routers.a, &routers.b]);
     counts(&net, 1002, 1);
     routers.a.program.signal(Signal::TERM).expect("it is told to end");
-    last.wait_holders(&["b"], PATIENCE).unwrap_or_else(|error| panic!("{error}\n{}", routers.logs()));
+    holds(&last, &["b"], &[&routers.a, &routers.b]);
     counts(&net, 1, 1002);
     net.b.signal_all(Signal::KILL).expect("all its processes die");
     // The kernel takes every address back.
@@ -51,9 +49,9 @@ fn all_virtual_routers_of_a_network() {
         };
         (1..=255).map(one).collect::<String>()
     };
-    let a = Node::start(&net.a, &file(150));
+    let a = weir(&net.a, &file(150));
     counts(&net, 256, 1);
-    let b = Node::start(&net.b, &file(100));
+    let b = weir(&net.b, &file(100));
     until("the backup hears the master", || (!b.status_of("V255")["master"].is_null()).then_some(()));
     a.program.signal(Signal::TERM).expect("it is told to end");
     counts(&net, 1, 256);

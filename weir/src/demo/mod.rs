@@ -2,20 +2,19 @@
 
 mod apps;
 mod client;
-mod keys;
 
 use std::fs;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
+use weir_lab::Keys;
 use weir_net::{Signal, Signals};
 
 use apps::App;
 use client::{Client, Tally};
-use keys::Keys;
 
 /// Reads `10s`, `2m`, `500ms`, `10`.
 pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
@@ -254,9 +253,4 @@ impl Drop for Server {
             let _ = self.process.wait();
         }
     }
-}
-
-/// Whether there is somebody to press keys.
-fn has_keyboard() -> bool {
-    io::stdin().is_terminal() && io::stdout().is_terminal()
 }

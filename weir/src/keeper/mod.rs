@@ -89,6 +89,8 @@ struct Keeper {
     routers: Option<Routers>,
     /// Virtual routers that begin when another keeper lets go.
     awaited: Option<Awaited>,
+    /// When elections that ended by a defect, or did not begin, are tried again.
+    routers_at: Option<Instant>,
     /// Elections that have ended, whose scripts may still run.
     released: Option<Released>,
 }
@@ -127,7 +129,8 @@ impl Keeper {
         let now = Instant::now();
         let awaited = self.routers_wait().then(|| now + AWAIT);
         let routers = self.routers.is_some().then(|| now + ROUTERS);
-        let next = [self.restart_at, self.kill_at, awaited, routers].into_iter().flatten().min();
+        let next =
+            [self.restart_at, self.kill_at, self.routers_at, awaited, routers].into_iter().flatten().min();
         let timeout = next.map(|at| {
             let wait = at.saturating_duration_since(now);
             Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: wait.subsec_nanos().into() }
@@ -387,6 +390,7 @@ impl Keeper {
             Some(_) => pid_file::remove(&pid_file::old(path), &self.journal),
             None => pid_file::remove(path, &self.journal),
         }
+        self.await_successor();
         if let Some(released) = self.released.take() {
             released.finish();
         }

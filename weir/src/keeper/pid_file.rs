@@ -17,7 +17,7 @@ pub(crate) fn old(path: &str) -> String {
 /// Writes this process' id. Errors were told.
 pub(crate) fn write(path: &str, journal: &Journal) -> Option<()> {
     place::make_state_folder(path);
-    // The mode is said, because in the background there is no umask, and this file names what root signals.
+    // The mode is said, because the umask may be empty, and this file names what root signals.
     let open = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(path);
     match open.and_then(|mut file| writeln!(file, "{}", std::process::id())) {
         Ok(()) => Some(()),

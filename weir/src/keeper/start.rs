@@ -118,6 +118,7 @@ fn begin(invocation: Invocation, mut journal: Journal) -> Option<Keeper> {
         proxy,
         routers,
         awaited,
+        routers_at: None,
         released: None,
     };
     keeper.tell_routers();

@@ -31,6 +31,13 @@ pub(super) struct Routers {
 /// A herald that is killed at once is not replaced more often than this.
 const HERALD_PAUSE: Duration = Duration::from_secs(1);
 
+/// The pause before elections that did not begin are tried again.
+const ROUTERS_PAUSE: Duration = Duration::from_secs(1);
+/// How long a new binary may take until it has the addresses.
+const TAKE_OVER: Duration = Duration::from_secs(1);
+/// How often it is looked whether it has.
+const LOOK: Duration = Duration::from_millis(10);
+
 impl Routers {
     /// Starts the elections. Errors were told.
     pub(super) fn start(vrrp: Vrrp, proxy: bool, journal: &Journal) -> Option<Routers> {
@@ -56,7 +63,14 @@ impl Routers {
             journal.alert(format_args!("{what} {}", weir_log::Errno(&error)));
         };
         let health = proxy.then(|| Health::start(service.remote())).transpose();
-        let health = health.map_err(|error| told("the proxy's health is not watched:", error)).ok()?;
+        let health = match health {
+            Ok(health) => health,
+            Err(error) => {
+                told("the proxy's health is not watched:", error);
+                service.release().finish();
+                return None;
+            }
+        };
         // In a node with a proxy SIGUSR1 and SIGUSR2 are nginx's.
         let herald = if proxy { Herald::start(Path::new(place::KEEPALIVED_PID), journal) } else { None };
         Some(Routers { service, health, herald, herald_at: None })
@@ -201,8 +215,14 @@ impl Keeper {
         };
         if let Some(awaited) = self.awaited.take() {
             self.routers = Routers::begin(awaited.vrrp, self.proxy, handed_over, &self.journal);
+            self.retry_routers();
             self.tell_routers();
         }
+    }
+
+    /// Elections that did not begin in a node that serves are tried again.
+    fn retry_routers(&mut self) {
+        self.routers_at = self.routers.is_none().then(|| Instant::now() + ROUTERS_PAUSE);
     }
 
     /// Leaves the elections to a new binary that waits for them, until it ends.
@@ -229,13 +249,16 @@ impl Keeper {
     pub(super) fn restart_routers(&mut self) {
         if self.routers.as_ref().is_some_and(|routers| !routers.is_running()) {
             self.journal.alert("the elections of virtual routers ended by a defect; they start again");
-            if let Some(routers) = self.routers.take() {
-                routers.end(true).finish();
-            }
-            if let Some(vrrp) = self.serving.vrrp.clone() {
-                self.routers = Routers::start(vrrp, self.proxy, &self.journal);
-                self.tell_routers();
-            }
+            // Scripts that still run must not delay what follows.
+            self.released = self.routers.take().map(|routers| routers.end(true));
+            self.routers_at = Some(Instant::now());
+        }
+        if self.routers_at.is_some_and(|at| at <= Instant::now())
+            && let Some(vrrp) = self.serving.vrrp.clone()
+        {
+            self.routers = Routers::start(vrrp, self.proxy, &self.journal);
+            self.retry_routers();
+            self.tell_routers();
         }
     }
 
@@ -245,10 +268,14 @@ impl Keeper {
             (Some(routers), Some(vrrp)) => routers.reload(vrrp, &self.journal),
             (None, Some(vrrp)) => match &mut self.awaited {
                 Some(awaited) => awaited.vrrp = vrrp,
-                None => self.routers = begun,
+                None => {
+                    self.routers = begun;
+                    self.routers_at = None;
+                }
             },
             (_, None) => {
                 self.awaited = None;
+                self.routers_at = None;
                 self.released = self.routers.take().map(|routers| routers.end(false));
             }
         }
@@ -266,10 +293,21 @@ impl Keeper {
     /// lent them.
     pub(super) fn release_routers(&mut self) {
         self.awaited = None;
+        self.routers_at = None;
         let lent = |vrrp: &Vrrp| self.launch.predecessor_lives() && weir_serve_vrrp::answers(&door(vrrp));
         let hand_over = self.successor.is_some() || self.serving.vrrp.as_ref().is_some_and(lent);
         if let Some(routers) = self.routers.take() {
             self.released = Some(routers.end(hand_over));
+        }
+    }
+
+    /// Stays until a new binary has the addresses: from a keeper that has gone it does not take them as handed over,
+    /// because that one may have been silent for long.
+    pub(super) fn await_successor(&self) {
+        let Some(vrrp) = self.serving.vrrp.as_ref().filter(|_| self.successor.is_some()) else { return };
+        let (path, until) = (status_socket(vrrp), Instant::now() + TAKE_OVER);
+        while !weir_serve_vrrp::answers(Path::new(&path)) && Instant::now() < until {
+            std::thread::sleep(LOOK);
         }
     }
 

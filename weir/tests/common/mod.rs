@@ -14,17 +14,22 @@ use std::time::{Duration, Instant};
 
 use weir_net::{Signal, send_signal};
 
-/// What takes longer has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// What takes longer has failed, on a busy machine too; nothing waits longer than it has to.
+pub const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Looks again and again until something is so.
-pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    seek(look).unwrap_or_else(|| panic!("waited in vain: {what}"))
+}
+
+/// The same, and `None` if it never is.
+pub fn seek<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let end = Instant::now() + PATIENCE;
     loop {
-        if let Some(found) = look() {
+        let found = look();
+        if found.is_some() || Instant::now() >= end {
             return found;
         }
-        assert!(Instant::now() < end, "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -1,24 +1,100 @@
-//! Virtual routers in a laboratory: three hosts on one switch, what runs in them, and what they say of themselves.
+//! Virtual routers in a laboratory: hosts on one switch, the words of their files, and who holds an address.
 
 // Each test file uses a part of this.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, unused_imports)]
 
+mod clients;
+mod node;
 pub mod packet;
 
-use std::net::IpAddr;
-use std::process::{Command, Output};
-use std::time::Duration;
+use std::process::Output;
 
-use serde_json::Value;
-use weir_lab::{Host, Lab, Program, Watch};
+use weir_lab::{Host, Lab, Watch};
 
-use crate::common::until;
+pub use crate::common::PATIENCE;
+use crate::common::text;
+pub use clients::Clients;
+pub use node::{Node, Start, entry, keepalived, proxy, saying, status, weir};
 
-/// What takes longer has failed.
-pub const PATIENCE: Duration = Duration::from_secs(30);
 /// The virtual address of the usual instance `V`.
 pub const ADDRESS: &str = "10.9.0.100";
-const WEIR: &str = env!("CARGO_BIN_EXE_weir");
+/// Elections that need no second to settle.
+pub const FAST: &str = "version 3\n advert_int 0.2";
+
+/// A switch for hosts.
+pub fn lab() -> Lab {
+    let lab = Lab::new().unwrap_or_else(|error| panic!("these tests need hosts of their own: {error}"));
+    lab.segment("lan").expect("a switch");
+    lab
+}
+
+/// Host `name` with 10.9.0.N and fe80::N on eth0.
+pub fn host(lab: &Lab, name: &str, number: u8) -> Host {
+    let plan = lab.host(name).address(&format!("10.9.0.{number}/24"));
+    plan.address(&format!("fe80::{number:x}/64")).start().expect("a host")
+}
+
+pub fn watch(lab: &Lab, address: &str) -> Watch {
+    lab.watch(address.parse().expect("an address"))
+}
+
+/// Waits until exactly these hosts hold the address.
+pub fn holds(watch: &Watch, names: &[&str], nodes: &[&Node]) {
+    let said = |node: &&Node| format!("{} says:\n{}\n", node.host.name(), node.log());
+    holds_or(watch, names, || nodes.iter().map(said).collect());
+}
+
+/// The same, with what else there is to say when they do not.
+pub fn holds_or(watch: &Watch, names: &[&str], logs: impl FnOnce() -> String) {
+    if let Err(error) = watch.wait_holders(names, PATIENCE) {
+        panic!("{error}\n{:?}\n{}", watch.intervals(), logs());
+    }
+}
+
+/// Runs Weir in a host to its end.
+pub fn run(host: &Host, arguments: &[&str]) -> Output {
+    host.run(env!("CARGO_BIN_EXE_weir"), arguments).expect("it runs")
+}
+
+/// Runs a line of shell in a host; it has to succeed.
+pub fn shell(host: &Host, line: &str) -> String {
+    let output = host.run("sh", &["-c", line]).expect("it runs");
+    assert!(output.status.success(), "{line}: {}{}", text(&output.stdout), text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// A `vrrp_instance` in state BACKUP.
+pub struct Instance<'a> {
+    pub name: &'a str,
+    pub vrid: u8,
+    pub interface: &'a str,
+    pub priority: u8,
+    /// Lines of `virtual_ipaddress`.
+    pub addresses: &'a str,
+    /// Everything else.
+    pub body: &'a str,
+}
+
+impl Default for Instance<'_> {
+    fn default() -> Self {
+        Self { name: "V", vrid: 9, interface: "eth0", priority: 100, addresses: ADDRESS, body: FAST }
+    }
+}
+
+impl Instance<'_> {
+    pub fn text(&self) -> String {
+        let Instance { name, vrid, interface, priority, addresses, body } = self;
+        format!(
+            "vrrp_instance {name} {{\n state BACKUP\n interface {interface}\n virtual_router_id {vrid}\n priority \
+             {priority}\n {body}\n virtual_ipaddress {{\n {addresses}\n }}\n}}\n"
+        )
+    }
+}
+
+/// The usual instance `V` of virtual router 9; the body has everything but interface and priority.
+pub fn instance(priority: u8, body: &str) -> String {
+    Instance { priority, body, ..Instance::default() }.text()
+}
 
 /// Two routers and a stranger: 10.9.0.1, .2 and .3, fe80::1, ::2 and ::3, all on eth0.
 pub struct Net {
@@ -30,56 +106,52 @@ pub struct Net {
 
 impl Net {
     pub fn new() -> Net {
-        let lab = Lab::new().unwrap_or_else(|error| panic!("these tests need hosts of their own: {error}"));
-        lab.segment("lan").expect("a switch");
-        let host = |name, number: u8| {
-            let plan = lab.host(name).address(&format!("10.9.0.{number}/24"));
-            plan.address(&format!("fe80::{number}/64")).start().expect("a host")
-        };
+        let lab = lab();
+        let host = |name, number| host(&lab, name, number);
         Net { a: host("a", 1), b: host("b", 2), c: host("c", 3), lab }
     }
 
     /// Starts both routers with one body of their instance `V`: `a` has priority 150 and becomes master, `b` 100.
-    pub fn start(&self, body: &str) -> Routers<'_> {
-        self.start_at(ADDRESS, body)
+    pub fn start(&self, body: &str) -> Routers {
+        self.pair(weir, ADDRESS, body)
     }
 
     /// The same with another virtual address.
-    pub fn start_at(&self, address: &str, body: &str) -> Routers<'_> {
-        let watch = self.watch(address);
-        let file = |priority| instance(priority, body).replace(ADDRESS, address);
-        let b = Node::start(&self.b, &file(100));
-        let a = Node::start(&self.a, &file(150));
+    pub fn start_at(&self, address: &str, body: &str) -> Routers {
+        self.pair(weir, address, body)
+    }
+
+    /// The same with a proxy on both.
+    pub fn entries(&self, body: &str) -> Routers {
+        self.pair(entry, ADDRESS, body)
+    }
+
+    fn pair(&self, start: Start, addresses: &str, body: &str) -> Routers {
+        let watch = self.watch(addresses);
+        let file = |priority| Instance { priority, addresses, body, ..Instance::default() }.text();
+        let (b, a) = (start(&self.b, &file(100)), start(&self.a, &file(150)));
         let routers = Routers { a, b, watch };
-        routers.settled();
+        routers.holds("a");
+        routers.b.shows("the master", |status| !status["master"].is_null());
         routers
     }
 
     pub fn watch(&self, address: &str) -> Watch {
-        self.lab.watch(address.parse::<IpAddr>().expect("an address"))
+        watch(&self.lab, address)
     }
 }
 
-/// An instance `V` of virtual router 9; the body has everything but interface and priority.
-pub fn instance(priority: u8, body: &str) -> String {
-    format!(
-        "vrrp_instance V {{\n state BACKUP\n interface eth0\n virtual_router_id 9\n priority {priority}\n {body}\n \
-         virtual_ipaddress {{\n {ADDRESS}\n }}\n}}\n"
-    )
-}
-
 /// Master and backup.
-pub struct Routers<'n> {
-    pub a: Node<'n>,
-    pub b: Node<'n>,
+pub struct Routers {
+    pub a: Node,
+    pub b: Node,
     pub watch: Watch,
 }
 
-impl Routers<'_> {
-    /// Waits until `a` is master and `b` has heard so.
-    fn settled(&self) {
-        self.watch.wait_holders(&["a"], PATIENCE).unwrap_or_else(|error| panic!("{error}\n{}", self.logs()));
-        until("the backup hears the master", || (!self.b.status()["master"].is_null()).then_some(()));
+impl Routers {
+    /// Waits until one of them holds the address, and nobody else.
+    pub fn holds(&self, name: &str) {
+        holds(&self.watch, &[name], &[&self.a, &self.b]);
     }
 
     /// Asserts that `a` was master all the time since it became so.
@@ -96,69 +168,4 @@ impl Routers<'_> {
     pub fn logs(&self) -> String {
         format!("a says:\n{}\nb says:\n{}", self.a.log(), self.b.log())
     }
-}
-
-/// A running router.
-pub struct Node<'h> {
-    pub host: &'h Host,
-    pub program: Program,
-}
-
-impl<'h> Node<'h> {
-    /// Starts Weir with this keepalived.conf.
-    pub fn start(host: &'h Host, conf: &str) -> Node<'h> {
-        host.write("/etc/keepalived/keepalived.conf", conf).expect("its file");
-        Node::again(host)
-    }
-
-    /// Starts Weir with the file that is there.
-    pub fn again(host: &'h Host) -> Node<'h> {
-        let mut command = Command::new(WEIR);
-        command.args(["run", "/etc/keepalived/keepalived.conf"]);
-        Node { host, program: host.spawn("vrrp", &command).expect("it starts") }
-    }
-
-    /// What `weir vip --json V` says; null while nobody answers.
-    pub fn status(&self) -> Value {
-        self.status_of("V")
-    }
-
-    pub fn status_of(&self, name: &str) -> Value {
-        let output = weir(self.host, &["vip", "--json", name]);
-        serde_json::from_slice(&output.stdout).unwrap_or_default()
-    }
-
-    /// A counter of the instance `V`.
-    pub fn count(&self, counter: &str) -> u64 {
-        let status = self.status();
-        let found = status["stats"][counter].as_u64();
-        found.unwrap_or_else(|| panic!("no counter {counter} in {status:#}\n{}", self.log()))
-    }
-
-    /// Waits until a counter has reached a value.
-    pub fn counts(&self, counter: &str, least: u64) {
-        until(&format!("{} counts {least} {counter}", self.host.name()), || {
-            (self.count(counter) >= least).then_some(())
-        });
-    }
-
-    pub fn wait_log(&self, text: &str) {
-        let found = self.host.wait_text(self.program.log(), text, PATIENCE);
-        found.unwrap_or_else(|error| panic!("{error}\n{}", self.log()));
-    }
-
-    pub fn wait_state(&self, state: &str) {
-        until(&format!("{} is {state}", self.host.name()), || {
-            (self.status()["state"] == state).then_some(())
-        });
-    }
-
-    pub fn log(&self) -> String {
-        self.host.read(self.program.log()).unwrap_or_default()
-    }
-}
-
-/// Runs Weir in a host to its end.
-pub fn weir(host: &Host, arguments: &[&str]) -> Output {
-    host.run(WEIR, arguments).expect("it runs")
 }

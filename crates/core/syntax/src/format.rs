@@ -30,8 +30,10 @@ pub fn format(text: &str) -> String {
 struct Layout {
     out: String,
     depth: usize,
-    /// Something stands on the current line.
+    /// Something was written.
     filled: bool,
+    /// The last thing written is a line break of the layout: a word may end with an escaped one of its own.
+    broken: bool,
     /// A directive has begun and is not ended.
     inside: bool,
     /// Line feeds since the last piece.
@@ -73,6 +75,7 @@ impl Layout {
             }
         }
         self.filled = true;
+        self.broken = self.inside && matches!(piece, Piece::Comment(_));
         self.feeds = 0;
         self.opened = piece == Piece::Open || beside && self.opened;
     }
@@ -81,7 +84,7 @@ impl Layout {
     fn place(&mut self) {
         if !self.inside {
             self.line();
-        } else if self.out.ends_with('\n') {
+        } else if self.broken {
             self.indent(self.depth + 1);
         } else {
             self.out.push(' ');
@@ -93,7 +96,7 @@ impl Layout {
             self.out.push(' ');
             self.out.push_str(text.trim_end());
         } else if self.inside {
-            if !self.out.ends_with('\n') {
+            if !self.broken {
                 self.out.push('\n');
             }
             self.indent(self.depth + 1);
@@ -109,7 +112,7 @@ impl Layout {
 
     /// Ends the line, keeps one empty line, and starts the next.
     fn line(&mut self) {
-        if self.filled && !self.out.ends_with('\n') {
+        if self.filled && !self.broken {
             self.out.push('\n');
         }
         if self.filled && self.feeds > 1 && !self.opened && !self.inside {
@@ -123,7 +126,7 @@ impl Layout {
     }
 
     fn end(mut self) -> String {
-        if self.filled && !self.out.ends_with('\n') {
+        if self.filled && !self.broken {
             self.out.push('\n');
         }
         self.out
@@ -207,5 +210,13 @@ mod tests {
         let text = "a b # one\n # two\nc;\nd;";
         assert_eq!(format(text), "a b # one\n    # two\n    c;\nd;\n");
         assert_eq!(format(&format(text)), format(text));
+    }
+
+    #[test]
+    fn an_escaped_line_feed_at_the_end_of_a_word_ends_no_line() {
+        let text = "a x\\\n\n# one\n\n# two\nb y\\\nz;";
+        let expected = "a x\\\n\n    # one\n    # two\n    b y\\\nz;\n";
+        assert_eq!(format(text), expected);
+        assert_eq!(format(expected), expected);
     }
 }

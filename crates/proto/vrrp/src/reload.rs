@@ -91,7 +91,7 @@ impl Node {
         self.remove_missing(now, &config);
         self.config = Arc::clone(&config);
         let mut old = std::mem::take(&mut self.routers);
-        let mut changed = Vec::new();
+        let (mut changed, mut held) = (Vec::new(), Vec::new());
         for instance in &config.instances {
             let device = vmac_device(&config, &instance.name);
             let same = old.iter().position(|router| Identity::of(&router.config) == Identity::of(instance));
@@ -103,9 +103,17 @@ impl Node {
             };
             self.routers.push(old.remove(place));
             let i = self.routers.len() - 1;
+            let before = Arc::clone(&self.routers[i].assets);
             if let Some(new) = self.reconfigure(now, i, instance, device) {
                 changed.push((i, new));
             }
+            if self.routers[i].is_master() && before != self.routers[i].assets {
+                held.push(i);
+            }
+        }
+        // When all that goes has gone: an address may move from one router to another.
+        for i in held {
+            self.hold(now, i);
         }
         self.regroup();
         self.settle_all(now);
@@ -172,13 +180,13 @@ impl Node {
         }
         let assets = Arc::clone(&self.routers[i].assets);
         if self.routers[i].is_master() {
-            self.exchange(now, i, &old_assets, &assets);
+            self.drop_missing(i, &old_assets, &assets);
         }
         Some(missing(&assets.addresses, &old_assets.addresses))
     }
 
-    /// A master takes away what it has no more, and puts on what is new.
-    fn exchange(&mut self, now: Time, i: usize, old: &Assets, new: &Assets) {
+    /// A master takes away what it has no more.
+    fn drop_missing(&mut self, i: usize, old: &Assets, new: &Assets) {
         let gone = Assets {
             addresses: missing(&old.addresses, &new.addresses),
             routes: missing(&old.routes, &new.routes),
@@ -190,9 +198,6 @@ impl Node {
             self.commands.push_back(Command::Release { instance, assets: Arc::new(gone) });
             self.announcer.forget(instance);
             self.prober.forget(instance);
-        }
-        if old != new {
-            self.hold(now, i);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -48,7 +48,8 @@ impl Control {
     /// Opens the socket for this user only.
     pub(crate) fn start(path: &Path, remote: Remote, history: Arc<Mutex<History>>) -> io::Result<Self> {
         if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)?;
+            // The mode is said: who may write there could answer in the place of the node.
+            std::fs::DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
         }
         // What is left of a process that was killed.
         match std::fs::remove_file(path) {
@@ -67,14 +68,14 @@ impl Control {
 
 impl Drop for Control {
     fn drop(&mut self) {
+        // First: a successor makes its own file as soon as nobody answers. One that is left is answered by nobody.
+        let _ = std::fs::remove_file(&self.path);
         // The thread waits for nothing else, so a failure would leave it; it holds nothing that matters.
         let _ = self.end.wake();
         if let Some(thread) = self.thread.take() {
             // A panic there has been told by the process' hook.
             let _ = thread.join();
         }
-        // A file that is left says nothing: it is answered by nobody.
-        let _ = std::fs::remove_file(&self.path);
     }
 }
 
@@ -97,7 +98,10 @@ impl Answering {
             if polled.is_ok() && !fds[0].revents().is_empty() {
                 return;
             }
-            if let Ok((stream, _)) = self.listener.accept() {
+            // An interrupted poll has found nobody, and accept would wait for somebody.
+            if polled.is_ok()
+                && let Ok((stream, _)) = self.listener.accept()
+            {
                 // A client that has gone, or does not read, is no concern of the node.
                 let _ = self.answer(stream);
             }
@@ -109,7 +113,8 @@ impl Answering {
         let status = self.remote.status()?;
         let history = self.history.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let document = report::document(&status, &history, &self.path);
-        serde_json::to_writer(&mut stream, &document)?;
-        stream.write_all(b"\n")
+        let mut text = serde_json::to_vec(&document)?;
+        text.push(b'\n');
+        stream.write_all(&text)
     }
 }

@@ -18,8 +18,13 @@ pub(crate) fn put(config: &Vrrp) -> Result<(), String> {
 }
 
 /// Whether an instance refuses packets to its addresses.
-pub(crate) fn has_rules(config: &Vrrp) -> bool {
+fn has_rules(config: &Vrrp) -> bool {
     config.instances.iter().any(refuses)
+}
+
+/// Whether there is nothing of `old` that `new` does not have: no table, or the same one.
+pub(crate) fn is_kept(old: &Vrrp, new: &Vrrp) -> bool {
+    !has_rules(old) || (has_rules(new) && table(old) == table(new))
 }
 
 /// Removes the table.
@@ -109,6 +114,17 @@ mod tests {
         assert!(text.contains("ip daddr { 192.0.2.2 } drop"), "{text}");
         assert!(text.contains("ip6 daddr { 2001:db8::3 } drop"), "{text}");
         assert!(!text.contains("192.0.2.1"), "{text}");
+    }
+
+    #[test]
+    fn a_table_of_another_name_does_not_stay() {
+        let config = Vrrp { instances: vec![instance("a", "192.0.2.1", false)], ..Vrrp::default() };
+        let mut renamed = config.clone();
+        renamed.globals.nftables_table = Some("edge".to_owned());
+        assert!(is_kept(&config, &config));
+        assert!(!is_kept(&config, &renamed));
+        assert!(!is_kept(&config, &Vrrp::default()));
+        assert!(is_kept(&Vrrp::default(), &config));
     }
 
     #[test]

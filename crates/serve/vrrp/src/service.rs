@@ -109,19 +109,31 @@ impl Service {
         let tell = |text: String| journal(Level::Error, text);
         setup::make(&config, &tell);
         let config = Arc::new(config);
+        let context =
+            Context { host, journal: Arc::clone(&journal), status_socket: socket_path, handed_over };
+        Self::begin(Arc::clone(&config), sockets, context).map_err(|error| {
+            setup::clear(&config, &Vrrp::default(), &tell);
+            one(error)
+        })
+    }
+
+    /// Starts the threads.
+    fn begin(config: Arc<Vrrp>, sockets: Sockets, context: Context) -> Result<Self, String> {
+        let Context { host, journal, status_socket: socket_path, handed_over } = context;
         let (orders, inbox) = channel();
-        let waker = Arc::new(Waker::new().map_err(|error| one(error.to_string()))?);
+        let waker = Arc::new(Waker::new().map_err(|error| error.to_string())?);
         let remote = Remote { orders, waker: Arc::clone(&waker) };
         let findings = remote.clone();
         let context = attendant::Context {
             router_id: config.globals.router_id.clone().unwrap_or_else(|| host.clone()),
             host,
             journal: Arc::clone(&journal),
+            running: handed_over,
         };
         let findings: attendant::Findings =
             Arc::new(move |tracker, finding| findings.finding(tracker, finding));
         let attendant = Attendant::start(Arc::clone(&config), context, findings);
-        let attendant = Arc::new(attendant.map_err(|error| one(format!("scripts cannot be run: {error}")))?);
+        let attendant = Arc::new(attendant.map_err(|error| format!("scripts cannot be run: {error}"))?);
         let history = Arc::new(Mutex::new(History::default()));
         let parts = Parts {
             config: Arc::clone(&config),
@@ -132,7 +144,7 @@ impl Service {
             history: Arc::clone(&history),
             handed_over,
         };
-        let thread = start_thread(parts, &config, &journal).map_err(one)?;
+        let thread = start_thread(parts, &config, &journal)?;
         let control = Control::start(&socket_path, remote.clone(), Arc::clone(&history));
         let control = control
             .map_err(|error| {
@@ -187,6 +199,8 @@ impl Service {
         let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
         history.retain(|name| config.instances.iter().any(|one| one.name == name));
         drop(history);
+        // An answer is given behind the reload: what is cleared has been left by then.
+        let _ = self.remote.status();
         setup::clear(&self.config, &config, &tell);
         self.config = config;
         Ok(())
@@ -245,7 +259,9 @@ impl Service {
         if self.thread.join().is_err() {
             (self.journal)(Level::Alert, "the real-time thread ended by a defect".to_owned());
         }
-        if !stays {
+        if stays {
+            self.attendant.leave();
+        } else {
             let tell = |text: String| (self.journal)(Level::Error, text);
             setup::clear(&self.config, &Vrrp::default(), &tell);
         }

@@ -1,11 +1,12 @@
 //! What a configuration needs of the machine before its elections start: rights, interfaces, firewall, static
 //! addresses. All that touches files or may wait is done here, and not in the real-time thread.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::Ipv6Addr;
 
 use rustix::thread::CapabilitySet;
-use weir_model::vrrp::{Address, Family, Instance, Mac, Vmac, Vrrp};
+use weir_model::vrrp::{Address, Delivery, Family, Instance, Mac, Vmac, Vrrp};
 use weir_netlink::{AddressWish, LinkInfo, Netlink};
 
 use crate::firewall;
@@ -79,6 +80,7 @@ pub(crate) fn make(config: &Vrrp, tell: &dyn Fn(String)) {
             set(&name, "1", tell);
         }
     }
+    allow_memberships(config, tell);
     if let Err(error) = firewall::put(config) {
         tell(error);
     }
@@ -96,8 +98,9 @@ pub(crate) fn clear(old: &Vrrp, new: &Vrrp, tell: &dyn Fn(String)) {
             tell(format!("interface {name}: {error}"));
         }
     }
-    let firewalled = firewall::has_rules(old) && !firewall::has_rules(new);
-    if firewalled && let Err(error) = firewall::remove(old) {
+    if !firewall::is_kept(old, new)
+        && let Err(error) = firewall::remove(old)
+    {
         tell(error);
     }
     let gone = Vrrp {
@@ -184,6 +187,22 @@ fn put_link_local(netlink: &mut Netlink, name: &str, address: Ipv6Addr) -> Resul
     let wish = AddressWish { address: &address, interface: link.index, lease: None };
     let results = netlink.put_addresses(&[wish]).map_err(|error| error.to_string())?;
     results.into_iter().find_map(Result::err).map_or(Ok(()), |error| Err(error.to_string()))
+}
+
+/// One socket hears the groups of all interfaces; the kernel lets it join 20 and no more, unless it is told to.
+fn allow_memberships(config: &Vrrp, tell: &dyn Fn(String)) {
+    let name = "net/ipv4/igmp_max_memberships";
+    let groups = config.instances.iter().filter_map(|one| match one.delivery {
+        Delivery::Multicast(group) if group.is_ipv4() => {
+            Some((weir_vrrp::assets(config, one).interface, one.interface.as_str(), group))
+        }
+        _ => None,
+    });
+    let wanted = groups.collect::<HashSet<_>>().len();
+    let allowed = weir_net::read_sysctl(name).ok().and_then(|text| text.parse().ok());
+    if allowed.is_some_and(|allowed: usize| allowed < wanted) {
+        set(name, &wanted.to_string(), tell);
+    }
 }
 
 /// Writes a kernel setting, unless it has the value already.

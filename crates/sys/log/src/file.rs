@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{PoisonError, RwLock};
 
-/// Opens a log for appending, and creates it with mode 0644 less the umask: a server in the background has none.
+/// Opens a log for appending, and creates it with mode 0644 less the umask.
 pub fn open_append(path: &Path) -> io::Result<OwnedFd> {
     Ok(std::fs::OpenOptions::new().append(true).create(true).mode(0o644).open(path)?.into())
 }

@@ -116,7 +116,8 @@ impl Background {
 }
 
 /// Goes to the background: the caller goes on in a child with a session of its own, standard input and
-/// output at /dev/null and an empty umask. Standard error stays. The parent waits for
+/// output at /dev/null and a umask that lets nobody else write, for what it makes and what its scripts make. Standard
+/// error stays. The parent waits for
 /// [`Background::is_up`] and exits, so whoever started it knows then that the server serves.
 ///
 /// Call it before any thread is started: only the calling one goes on.
@@ -139,7 +140,7 @@ pub fn daemonize() -> io::Result<Background> {
         }
     }
     rustix::process::setsid()?;
-    rustix::process::umask(rustix::fs::Mode::empty());
+    rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
     let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;

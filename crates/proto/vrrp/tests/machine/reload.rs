@@ -231,3 +231,23 @@ fn every_setting_has_a_word_in_the_plan() {
         ]
     );
 }
+
+#[test]
+fn an_address_that_moves_between_routers_stays() {
+    let mut mail = Instance::new("mail", "eth0", 52);
+    mail.addresses.push(Address::new(ip("10.0.0.10")));
+    let both = |first: &Instance, second: &Instance| Vrrp {
+        instances: vec![first.clone(), second.clone()],
+        ..Vrrp::default()
+    };
+    let mut rig = master(both(&web(), &mail));
+    let (mut receiver, mut giver) = (web(), mail);
+    receiver.addresses.append(&mut giver.addresses);
+    giver.addresses.push(Address::new(ip("10.0.0.11")));
+    reload(&mut rig, both(&receiver, &giver));
+    let took = rig.took();
+    let place =
+        |text: &str| took.iter().position(|line| line == text).unwrap_or_else(|| panic!("{text}: {took:?}"));
+    assert!(place("release 10.0.0.10") < place("hold 10.0.0.9 10.0.0.10"));
+    assert!(place("release 10.0.0.10") < place("hold 10.0.0.11"));
+}

@@ -136,6 +136,11 @@ impl Pipes {
         self.pipes.iter().filter_map(|p| p.reader.as_ref()?.due).min()
     }
 
+    /// Closes all pipes, and leaves their files to another process.
+    pub(super) fn leave(&mut self) {
+        self.pipes.clear();
+    }
+
     /// Closes all pipes and removes those that this process made.
     pub(super) fn close(&mut self) {
         for pipe in self.pipes.drain(..) {

@@ -48,6 +48,8 @@ pub(crate) struct Context {
     /// The name of the host: HELO and sender of mails where the configuration has none.
     pub host: String,
     pub journal: Journal,
+    /// The node has been running: its `startup_script` has had its time.
+    pub running: bool,
 }
 
 /// Runs check scripts, notify scripts, pipes, mail and dumps, and follows tracked files and processes.
@@ -69,7 +71,7 @@ struct Orders {
 }
 
 impl Attendant {
-    /// Runs `startup_script`, waits for its end or its timeout, and starts the threads.
+    /// Runs `startup_script` where a node starts, waits for its end or its timeout, and starts the threads.
     ///
     /// Call it from a thread without real-time priority and with signals blocked: the new threads take both over.
     ///
@@ -79,7 +81,7 @@ impl Attendant {
     pub(crate) fn start(config: Arc<Vrrp>, context: Context, findings: Findings) -> io::Result<Self> {
         let (alive, others) = channel();
         let log = Log::start(context.journal, alive.clone())?;
-        if let Some(hook) = &config.globals.startup_script {
+        if let (Some(hook), false) = (&config.globals.startup_script, context.running) {
             runner::run_hook(hook, &config.globals, &log);
         }
         let router_id = context.router_id;
@@ -126,6 +128,11 @@ impl Attendant {
     /// Writes `/tmp/keepalived.json` or what `json_dump_file` says (SIGRTMIN+2).
     pub(crate) fn dump_json(&self, status: Status) {
         self.orders.send(Order::Dump(Kind::Json, Box::new(status)));
+    }
+
+    /// Leaves trackers, pipes and `shutdown_script` to another process that goes on with the node.
+    pub(crate) fn leave(&self) {
+        self.orders.send(Order::Leave);
     }
 
     /// Ends the trackers, lets the notify scripts that were asked for run out for at most `patience`, runs

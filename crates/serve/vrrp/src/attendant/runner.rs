@@ -30,6 +30,8 @@ pub(super) enum Order {
     States(Vec<(Subject, NoticeState, u8)>),
     Reload(Arc<Vrrp>),
     Dump(Kind, Box<Status>),
+    /// Another process goes on with the node.
+    Leave,
     /// Be done at this moment.
     Stop(Instant),
 }
@@ -68,6 +70,8 @@ pub(super) struct Runner {
     files: Files,
     processes: Processes,
     stage: Stage,
+    /// Another process has the trackers, the pipes and the shutdown script.
+    left: bool,
 }
 
 impl Runner {
@@ -95,6 +99,7 @@ impl Runner {
             files: Files::new()?,
             processes: Processes::new(),
             stage: Stage::Running,
+            left: false,
         })
     }
 
@@ -181,7 +186,7 @@ impl Runner {
             Stage::Running | Stage::Done => None,
         };
         let trackers = [self.checks.next(), self.files.next(), self.processes.next(), self.pipes.next()];
-        let trackers = trackers.into_iter().flatten().filter(|_| matches!(self.stage, Stage::Running));
+        let trackers = trackers.into_iter().flatten().filter(|_| self.is_tracking());
         trackers.chain(self.children.next(now)).chain(end).min()
     }
 
@@ -265,6 +270,7 @@ impl Runner {
                 config: self.config.clone(),
                 router_id: self.router_id.clone(),
             }),
+            Order::Leave => self.leave(),
             Order::Stop(end) => self.stop(end),
         }
     }
@@ -283,6 +289,17 @@ impl Runner {
         }
     }
 
+    fn is_tracking(&self) -> bool {
+        matches!(self.stage, Stage::Running) && !self.left
+    }
+
+    fn leave(&mut self) {
+        self.left = true;
+        // First: a script that reads a pipe would take lines from that of the other process.
+        self.children.end(Instant::now(), |owner| matches!(owner, Owner::Check(_) | Owner::Pipe(_)));
+        self.pipes.leave();
+    }
+
     fn stop(&mut self, end: Instant) {
         self.stage = Stage::Draining(end);
         self.children.end(Instant::now(), |owner| matches!(owner, Owner::Check(_)));
@@ -299,10 +316,10 @@ impl Runner {
         }
         self.start_notify(now);
         match self.stage {
-            Stage::Running => self.track(now),
+            Stage::Running if self.is_tracking() => self.track(now),
             Stage::Draining(end) if now >= end || self.queues.is_idle() => self.start_shutdown(now, end),
             Stage::Hook(end) if now >= end => self.stage = Stage::Done,
-            Stage::Draining(_) | Stage::Hook(_) | Stage::Done => {}
+            Stage::Running | Stage::Draining(_) | Stage::Hook(_) | Stage::Done => {}
         }
     }
 
@@ -354,6 +371,9 @@ impl Runner {
             self.log.say(Level::Warn, format!("{waiting} notify scripts did not run before the end"));
         }
         self.stage = Stage::Done;
+        if self.left {
+            return;
+        }
         let config = self.config.clone();
         let Some(Hook { script, timeout }) = &config.globals.shutdown_script else { return };
         match self.start(Owner::Hook, script, &[], timeout.duration(), now) {

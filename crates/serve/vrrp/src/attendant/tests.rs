@@ -28,7 +28,7 @@ fn bench(make: impl FnOnce(&Path) -> Vrrp) -> Bench {
     let told: Findings = Arc::new(move |tracker, finding| {
         _ = found.lock().expect("sending does not panic").send((tracker, finding));
     });
-    let context = Context { router_id: "edge-a".into(), host: "host-a".into(), journal };
+    let context = Context { router_id: "edge-a".into(), host: "host-a".into(), journal, running: false };
     let attendant = Attendant::start(Arc::new(config), context, told).expect("threads");
     Bench { folder, findings, lines, attendant }
 }
@@ -264,6 +264,30 @@ fn a_pipe_s_script_gets_the_path_and_the_lines_and_is_started_again() {
     assert_eq!(fs::read_to_string(&out).expect("it ran"), want);
     bench.attendant.stop(Duration::from_secs(60));
     assert!(!Path::new(&pipe).exists(), "the pipe was made here, so it is removed here");
+}
+
+#[test]
+fn what_another_process_goes_on_with_is_left_to_it() {
+    let bench = bench(|folder| {
+        let end = program(folder, "end", &format!("touch {}/ended", folder.display()));
+        let shutdown = Hook { script: script(&[&end]), timeout: Micros::from_secs(10) };
+        let path = folder.join("pipe").display().to_string();
+        let fifo = Fifo { path, user: None, script: Some(script(&["sleep", "1000"])) };
+        let globals = Globals { fifos: vec![fifo], shutdown_script: Some(shutdown), ..Globals::default() };
+        let checks = vec![check("busy", script(&["true"]), 1_000_000)];
+        Vrrp { globals, ..tracking(checks) }
+    });
+    assert_eq!(bench.finding(), (tracker("busy"), Finding::Up));
+    let next = bench.folder.path().join("next").display().to_string();
+    program(bench.folder.path(), "next", &format!("touch {}/notified", bench.folder.path().display()));
+    bench.attendant.leave();
+    bench.attendant.notify(notice(NoticeState::Stop, Some(script(&[&next])), None));
+    let folder = bench.folder;
+    bench.attendant.stop(Duration::from_secs(60));
+    let exists = |name: &str| folder.path().join(name).exists();
+    assert!(exists("notified"), "a notice is this process' own");
+    assert!(exists("pipe"), "the other one has it open");
+    assert!(!exists("ended"), "the node goes on");
 }
 
 #[test]

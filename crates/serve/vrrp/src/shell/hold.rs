@@ -10,10 +10,18 @@ use weir_vrrp::Assets;
 
 use super::links::Links;
 
+/// What could not be held.
+pub(crate) struct NotHeld {
+    pub(crate) reason: String,
+    /// No address at all: being master is pointless. A line that the kernel refuses takes nothing from the others.
+    pub(crate) nothing: bool,
+}
+
 /// Puts everything; what fails is named, and the rest is put all the same.
-pub(crate) fn put(netlink: &mut Netlink, links: &Links, assets: &Assets) -> Result<(), String> {
+pub(crate) fn put(netlink: &mut Netlink, links: &Links, assets: &Assets) -> Result<(), NotHeld> {
     let mut failures = Failures::default();
     put_addresses(netlink, links, assets, &mut failures);
+    let nothing = !assets.addresses.is_empty() && failures.count() >= assets.addresses.len();
     let resolve = |name: &str| links.index(name);
     let device = links.index(&assets.interface);
     for route in &assets.routes {
@@ -22,16 +30,17 @@ pub(crate) fn put(netlink: &mut Netlink, links: &Links, assets: &Assets) -> Resu
     for rule in &assets.rules {
         failures.note(netlink.put_rule(rule));
     }
-    failures.result()
+    failures.result().map_err(|reason| NotHeld { reason, nothing })
 }
 
 /// Renews leases. Without a lease there is nothing to renew.
-pub(crate) fn renew(netlink: &mut Netlink, links: &Links, assets: &Assets) -> Result<(), String> {
+pub(crate) fn renew(netlink: &mut Netlink, links: &Links, assets: &Assets) -> Result<(), NotHeld> {
     let mut failures = Failures::default();
     if assets.lease.is_some() {
         put_addresses(netlink, links, assets, &mut failures);
     }
-    failures.result()
+    let nothing = !assets.addresses.is_empty() && failures.count() >= assets.addresses.len();
+    failures.result().map_err(|reason| NotHeld { reason, nothing })
 }
 
 /// Takes everything away, in the reverse order, but for the addresses that are to stay.
@@ -162,6 +171,23 @@ pub(crate) fn left(
     }
 }
 
+/// The addresses of an instance that are not on their interfaces, with these.
+pub(crate) fn absent(
+    links: &Links,
+    addresses: &[AddressInfo],
+    config: &Vrrp,
+    instance: &Instance,
+) -> Vec<(String, IpAddr)> {
+    let assets = weir_vrrp::assets(config, instance);
+    let is_there = |name: &str, address: IpAddr| {
+        let index = links.index(name);
+        addresses.iter().any(|one| Some(one.interface) == index && one.address == address)
+    };
+    let named = assets.addresses.iter().map(|one| (interface(one, &assets), one.address));
+    let absent = named.filter(|(name, address)| links.index(name).is_some() && !is_there(name, *address));
+    absent.map(|(name, address)| (name.to_owned(), address)).collect()
+}
+
 /// The first failures in one text.
 #[derive(Default)]
 struct Failures {
@@ -182,6 +208,10 @@ impl Failures {
         } else {
             self.more += 1;
         }
+    }
+
+    fn count(&self) -> usize {
+        self.texts.len() + self.more
     }
 
     fn result(self) -> Result<(), String> {

@@ -119,6 +119,11 @@ impl Links {
         self.by_index.get(&index)?.info.mac
     }
 
+    /// Whether packets can come in by it.
+    pub(crate) fn is_up(&self, index: u32) -> bool {
+        self.by_index.get(&index).is_some_and(|one| one.info.up)
+    }
+
     /// The link-local address that neighbour advertisements come from.
     pub(crate) fn link_local(&self, index: u32) -> Option<Ipv6Addr> {
         self.by_index.get(&index)?.addresses.iter().find_map(|one| match one.address {

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, TryLockError};
 use std::time::{Duration, SystemTime};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -48,8 +48,12 @@ pub(crate) struct Shell {
     waker: Arc<Waker>,
     attendant: Arc<Attendant>,
     history: Arc<Mutex<History>>,
+    /// What the history has not got yet, because somebody reads it.
+    unwritten: Vec<(Option<String>, SystemTime, String)>,
     /// The last failure told of each instance, so that a lasting one does not fill the log.
     failures: Vec<(InstanceId, String, Time)>,
+    /// Which routers hear nobody, as it was told.
+    deaf: Vec<String>,
     released: hold::Released,
     /// Addresses of an owner that the machine had before.
     staying: HashSet<IpAddr>,
@@ -97,7 +101,9 @@ impl Shell {
             waker,
             attendant,
             history,
+            unwritten: Vec::new(),
             failures: Vec::new(),
+            deaf: Vec::new(),
             released: hold::Released::default(),
             staying: HashSet::new(),
             buffer: vec![0; 65_536],
@@ -140,6 +146,7 @@ impl Shell {
         self.watch();
         self.obey();
         self.timers();
+        self.write_history();
     }
 
     fn timers(&mut self) {
@@ -177,7 +184,7 @@ impl Shell {
                 self.links.interest(&config);
                 self.node.reload(now, Arc::clone(&config));
                 self.work();
-                self.sockets.join(&config, &self.links);
+                self.join();
                 self.tell_links();
             }
             Order::Plan(config, answer) => drop(answer.try_send(self.node.plan(&config))),
@@ -212,8 +219,13 @@ impl Shell {
         match event {
             weir_netlink::Event::Link(info) => {
                 let index = info.index;
+                if self.links.name(index).is_some_and(|old| old != info.name) {
+                    // Its addresses are found by the old name, which is known until the new one is taken.
+                    self.node.handle_link_gone(now, index);
+                    self.work();
+                }
                 self.links.put(info);
-                self.sockets.join(self.node.config(), &self.links);
+                self.join();
                 self.tell_link(index);
             }
             weir_netlink::Event::LinkGone { index, .. } => {
@@ -257,9 +269,30 @@ impl Shell {
             self.sockets.forget(index);
             self.node.handle_link_gone(now, index);
         }
-        self.sockets.join(self.node.config(), &self.links);
+        self.join();
+        self.miss(&addresses);
         self.tell_links();
         Ok(())
+    }
+
+    /// Addresses of masters whose removal went unseen.
+    fn miss(&mut self, addresses: &[weir_netlink::AddressInfo]) {
+        let now = weir_net::boottime();
+        let config = self.node.config();
+        let absent =
+            config.instances.iter().flat_map(|one| hold::absent(&self.links, addresses, config, one));
+        for (interface, address) in absent.collect::<Vec<_>>() {
+            self.node.handle_address_gone(now, &interface, address, None);
+        }
+    }
+
+    /// Joins what is not joined yet; what fails is told when it is new.
+    fn join(&mut self) {
+        let deaf = self.sockets.join(self.node.config(), &self.links);
+        for text in deaf.iter().filter(|text| !self.deaf.contains(text)) {
+            self.log(Level::Alert, text.clone());
+        }
+        self.deaf = deaf;
     }
 
     fn tell_links(&mut self) {
@@ -324,13 +357,13 @@ impl Shell {
                 }
             }
             Command::Hold { instance, assets } => {
-                if let Err(reason) = hold::put(&mut self.netlink, &self.links, &assets) {
-                    self.node.handle_hold_failed(weir_net::boottime(), instance, reason);
+                if let Err(error) = hold::put(&mut self.netlink, &self.links, &assets) {
+                    self.tell_not_held(instance, error);
                 }
             }
             Command::Renew { instance, assets } => {
-                if let Err(reason) = hold::renew(&mut self.netlink, &self.links, &assets) {
-                    self.node.handle_hold_failed(weir_net::boottime(), instance, reason);
+                if let Err(error) = hold::renew(&mut self.netlink, &self.links, &assets) {
+                    self.tell_not_held(instance, error);
                 }
             }
             Command::Release { instance, assets } => {
@@ -364,13 +397,33 @@ impl Shell {
         }
     }
 
-    fn remember(&self, instance: Option<&str>, text: &str) {
-        let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
-        history.push(instance, SystemTime::now(), text.to_owned());
+    fn remember(&mut self, instance: Option<&str>, text: &str) {
+        self.unwritten.push((instance.map(str::to_owned), SystemTime::now(), text.to_owned()));
+        self.write_history();
+    }
+
+    /// Whoever reads the history runs without priority, so it is not waited for.
+    fn write_history(&mut self) {
+        let mut history = match self.history.try_lock() {
+            Ok(history) => history,
+            Err(TryLockError::Poisoned(error)) => error.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        for (instance, at, text) in self.unwritten.drain(..) {
+            history.push(instance.as_deref(), at, text);
+        }
     }
 
     fn log(&self, level: Level, text: String) {
         self.attendant.log(level, text);
+    }
+
+    fn tell_not_held(&mut self, instance: InstanceId, error: hold::NotHeld) {
+        if error.nothing {
+            self.node.handle_hold_failed(weir_net::boottime(), instance, error.reason);
+        } else {
+            self.tell_failure(instance, format!("the other addresses are held: {}", error.reason));
+        }
     }
 
     /// A line about something that failed; the same again is told once a minute.

@@ -39,6 +39,11 @@ pub(crate) struct Sockets {
     joined: HashSet<(u32, IpAddr)>,
 }
 
+/// A socket that has joined already says so by an error.
+fn is_joined(result: &Result<(), RawError>) -> bool {
+    result.as_ref().map_or_else(|error| error.reason.kind() == io::ErrorKind::AddrInUse, |()| true)
+}
+
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
 impl Sockets {
@@ -76,9 +81,15 @@ impl Sockets {
         Ok(more)
     }
 
-    /// Takes what [`Self::missing`] opened.
+    /// Takes of what [`Self::missing`] opened what is not there: a second socket would hear everything once more.
     pub(crate) fn absorb(&mut self, more: Self) {
-        self.adverts.extend(more.adverts);
+        for one in more.adverts {
+            if self.find(one.protocol, one.family).is_none() {
+                self.adverts.push(one);
+                // It hears nothing of the groups that the others have joined.
+                self.joined.clear();
+            }
+        }
         self.arp = self.arp.take().or(more.arp);
         self.nd = self.nd.take().or(more.nd);
     }
@@ -97,8 +108,10 @@ impl Sockets {
         adverts.chain(self.arp.iter().map(AsFd::as_fd)).chain(self.nd.iter().map(AsFd::as_fd))
     }
 
-    /// Joins the groups of all instances on the interfaces that exist.
-    pub(crate) fn join(&mut self, config: &Vrrp, links: &Links) {
+    /// Joins the groups of all instances on the interfaces that exist. Answers why a router hears nobody on an interface
+    /// that is up: it would be master beside another one.
+    pub(crate) fn join(&mut self, config: &Vrrp, links: &Links) -> Vec<String> {
+        let mut deaf = Vec::new();
         for instance in &config.instances {
             // Of a frame from the standard's hardware address the kernel gives a copy to the virtual interface that
             // has the same address, and none to the interface below.
@@ -107,7 +120,7 @@ impl Sockets {
             let Some(index) = links.index(device) else { continue };
             if let (Family::V6, Some(nd)) = (instance.family, &self.nd)
                 && !self.joined.contains(&(index, ALL_NODES.into()))
-                && nd.join(index, ALL_NODES).is_ok()
+                && is_joined(&nd.join(index, ALL_NODES))
             {
                 self.joined.insert((index, ALL_NODES.into()));
             }
@@ -116,11 +129,24 @@ impl Sockets {
                 continue;
             }
             let mine = self.adverts.iter().filter(|one| one.family == Family::of(&group));
+            let failures: Vec<RawError> = mine
+                .map(|one| one.raw.join(index, group))
+                .filter(|one| !is_joined(one))
+                .filter_map(Result::err)
+                .collect();
             // An interface that cannot be joined now, being down, is joined at its next change.
-            if mine.map(|one| one.raw.join(index, group)).filter(Result::is_err).count() == 0 {
-                self.joined.insert((index, group));
+            match failures.first() {
+                None => drop(self.joined.insert((index, group))),
+                Some(error) if links.is_up(index) => {
+                    deaf.push(format!(
+                        "vrrp_instance {}: it hears no other router on {device}: {error}",
+                        instance.name
+                    ));
+                }
+                Some(_) => {}
             }
         }
+        deaf
     }
 
     /// The interface has gone, and its memberships with it.
