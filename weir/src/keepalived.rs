@@ -136,6 +136,7 @@ struct Ignored {
 
 /// Does what keepalived would do with these words.
 pub(crate) fn run(words: impl Iterator<Item = String>) -> ExitCode {
+    let words = words.map(|word| attached(&word));
     let words = std::iter::once("keepalived".to_owned()).chain(words).map(OsString::from);
     let words = match Words::try_parse_from(words) {
         Ok(words) => words,
@@ -162,6 +163,15 @@ pub(crate) fn run(words: impl Iterator<Item = String>) -> ExitCode {
         return ExitCode::FAILURE;
     }
     serve(&words)
+}
+
+/// `-t/path` and `-g/path` as getopt takes them: a value that is not needed stands right behind the letter.
+fn attached(word: &str) -> String {
+    let path = ["-t", "-g"].iter().find_map(|option| Some((option, word.strip_prefix(option)?)));
+    match path {
+        Some((option, path)) if path.starts_with('/') => format!("{option}={path}"),
+        _ => word.to_owned(),
+    }
 }
 
 fn serve(words: &Words) -> ExitCode {
@@ -268,4 +278,18 @@ fn signum(name: &str) -> ExitCode {
     };
     println!("{}", signal.number());
     ExitCode::SUCCESS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_may_stand_right_behind_their_letter() {
+        assert_eq!(attached("-t/tmp/x"), "-t=/tmp/x");
+        assert_eq!(attached("-g/tmp/x"), "-g=/tmp/x");
+        for word in ["-t", "-t=/x", "-f/etc/x", "/t"] {
+            assert_eq!(attached(word), word);
+        }
+    }
 }

@@ -6,7 +6,7 @@ mod routers;
 use std::process::Command;
 use std::time::Duration;
 
-use common::until;
+use common::{seek, until};
 use routers::{
     ADDRESS, Clients, FAST, Net, Node, PATIENCE, entry, holds, instance, proxy, saying, shell, status,
 };
@@ -157,9 +157,12 @@ fn a_lost_listener_moves_the_address_and_a_reload_mends_it() {
     pair.a.wait_log("the listening socket of 0.0.0.0:80 is lost");
     pair.a.reload(&saying("mended"), &instance(150, FAST));
     pair.holds("a");
-    until("an answer", || {
-        shell(&net.c, &format!("curl -s http://{ADDRESS}/")).contains("mended").then_some(())
+    let mut last = String::new();
+    let answered = seek(|| {
+        last = shell(&net.c, &format!("curl -s http://{ADDRESS}/"));
+        last.contains("mended").then_some(())
     });
+    assert!(answered.is_some(), "the last answer is {last:?}\n{}", pair.logs());
 }
 
 /// Shuts every listening TCP socket of a keeper down, as a defect or a debugger could.

@@ -196,8 +196,8 @@ impl Node {
     /// Two masters heard each other, and this one stays.
     fn note_crossing(&mut self, now: Time, i: usize, source: IpAddr, priority: u8) {
         let router = &mut self.routers[i];
-        if now.saturating_sub(router.since) < router.pause() {
-            // The old master's last word was under way.
+        if now.saturating_sub(router.since) < router.interval() {
+            // The old master's last word was under way; one that gives up hundreds of virtual routers at once says it late.
             return;
         }
         router.stats.conflicts += 1;

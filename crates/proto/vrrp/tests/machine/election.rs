@@ -242,7 +242,7 @@ fn higher_prio_send_advert_says_it_once_more() {
 fn a_master_answers_lower_rank_and_tells_neighbours() {
     for (source, priority) in [(HIGHER, 99), (LOWER, 100)] {
         let mut rig = rig(one(web()));
-        rig.wait(ms(3800));
+        rig.wait(ms(4700));
         rig.took();
         rig.hear(source, priority);
         let took = rig.took();
@@ -265,7 +265,8 @@ fn the_last_word_of_an_old_master_is_answered_but_no_alarm() {
     let mut rig = rig(one(web()));
     rig.wait(ms(3000));
     rig.hear(LOWER, 50);
-    rig.wait(ms(611));
+    // Almost an interval after it became master at 3610 ms.
+    rig.wait(ms(1600));
     rig.took();
     rig.hear(LOWER, 50);
     assert_eq!(
