@@ -76,11 +76,10 @@ pub fn run(scenario: &Scenario, cast: &Cast) -> Result<Record> {
         true => scenario.segments.iter().map(|name| stage.lab.capture(name)).collect::<Result<Vec<_>>>()?,
         false => Vec::new(),
     };
-    for (vip, host) in &scenario.ready {
-        let held = stage.lab.watch(*vip).wait_holders(&[host], PATIENCE);
-        held.map_err(|error| Error::wrong(format!("{error}\n{}", stage.logs())))?;
-    }
+    stage.wait_ready(scenario)?;
     let mut probes = stage.probes(&scenario.probe)?;
+    // On a busy machine an address may have moved while the probes began.
+    stage.wait_ready(scenario)?;
     let start = stage.lab.now();
     let marks = stage.play(scenario, start)?;
     wait_until(&stage.lab, start + scenario.duration.0);
@@ -169,6 +168,14 @@ impl Stage {
             probes.push(probe);
         }
         Ok(probes)
+    }
+
+    fn wait_ready(&self, scenario: &Scenario) -> Result<()> {
+        for (vip, host) in &scenario.ready {
+            let held = self.lab.watch(*vip).wait_holders(&[host], PATIENCE);
+            held.map_err(|error| Error::wrong(format!("{error}\n{}", self.logs())))?;
+        }
+        Ok(())
     }
 
     fn play(&mut self, scenario: &Scenario, start: Duration) -> Result<Vec<Mark>> {

@@ -302,16 +302,30 @@ fn open(address: &ListenAddress, fd: OwnedFd) -> std::io::Result<Listening> {
     })
 }
 
+/// How long a listener that was shut down from outside is left alone between two looks.
+const SHUT: Duration = Duration::from_millis(1);
+
 /// Accepts without telling the event loop about the new connection.
 async fn accept_tcp(listener: &TcpStream) -> std::io::Result<(Stream, Option<SocketAddr>)> {
     const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
-    listener
-        .async_io(Interest::READABLE, || {
+    loop {
+        tokio::task::consume_budget().await;
+        let ready = listener.ready(Interest::READABLE).await?;
+        let accepted = listener.try_io(Interest::READABLE, || {
             let (socket, peer) = rustix::net::acceptfrom_with(listener, FLAGS)?;
             let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
             Ok((Stream::accepted(socket), peer))
-        })
-        .await
+        });
+        match accepted {
+            // Once shut down it counts as ready for ever, also when it listens again and nobody has connected.
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                if ready.is_read_closed() {
+                    tokio::time::sleep(SHUT).await;
+                }
+            }
+            accepted => return accepted,
+        }
+    }
 }
 
 async fn accept(thread: Rc<Thread>, address: Rc<ListenAddress>, listening: Listening) {
