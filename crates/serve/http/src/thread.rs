@@ -309,21 +309,21 @@ const SHUT: Duration = Duration::from_millis(1);
 async fn accept_tcp(listener: &TcpStream) -> std::io::Result<(Stream, Option<SocketAddr>)> {
     const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
     loop {
-        tokio::task::consume_budget().await;
-        let ready = listener.ready(Interest::READABLE).await?;
-        let accepted = listener.try_io(Interest::READABLE, || {
-            let (socket, peer) = rustix::net::acceptfrom_with(listener, FLAGS)?;
+        let mut looks = 0;
+        let accepted = listener.async_io(Interest::READABLE, || {
+            looks += 1;
+            let (socket, peer) = match rustix::net::acceptfrom_with(listener, FLAGS) {
+                // Once shut down it counts as ready for ever, also when it listens again and nobody has connected.
+                Err(rustix::io::Errno::AGAIN) if looks > 8 => return Ok(None),
+                accepted => accepted?,
+            };
             let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
-            Ok((Stream::accepted(socket), peer))
+            Ok(Some((Stream::accepted(socket), peer)))
         });
-        match accepted {
-            // Once shut down it counts as ready for ever, also when it listens again and nobody has connected.
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                if ready.is_read_closed() {
-                    tokio::time::sleep(SHUT).await;
-                }
-            }
-            accepted => return accepted,
+        match accepted.await {
+            Ok(Some(accepted)) => return Ok(accepted),
+            Ok(None) => tokio::time::sleep(SHUT).await,
+            Err(error) => return Err(error),
         }
     }
 }
