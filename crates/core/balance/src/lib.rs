@@ -21,7 +21,7 @@ mod selector;
 mod tried;
 
 pub use group::{Group, Method};
-pub use peer::{Peer, PeerSpec, PeerState};
+pub use peer::{Bars, Peer, PeerSpec, PeerState};
 pub use selector::{Outcome, Selector, Times};
 pub use tried::Tried;
 

@@ -3,6 +3,7 @@
 use crate::Millis;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use weir_model::ListenAddress;
 
 /// One address of a `server` line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,12 +28,19 @@ pub struct PeerSpec {
     pub drain: bool,
     /// `route=` of the `server` line, by which `sticky route` names the peer.
     pub route: Option<String>,
+    /// Where connections go.
+    pub address: ListenAddress,
 }
 
 impl PeerSpec {
-    /// A peer with the defaults of a bare `server NAME;` line.
+    /// A peer with the defaults of a bare `server NAME;` line; a name that is no `address:port` is taken for the path of
+    /// a unix socket.
     pub fn new(name: impl Into<String>) -> PeerSpec {
         let name = name.into();
+        let address = match name.parse() {
+            Ok(address) => ListenAddress::Inet(address),
+            Err(_) => ListenAddress::Unix(name.trim_start_matches("unix:").to_owned()),
+        };
         PeerSpec {
             server: name.clone(),
             name,
@@ -44,6 +52,7 @@ impl PeerSpec {
             down: false,
             drain: false,
             route: None,
+            address,
         }
     }
 }
@@ -71,16 +80,61 @@ impl Peer {
         self.spec.max_conns != 0 && self.state.conns.load(Relaxed) >= self.spec.max_conns
     }
 
-    pub(crate) fn is_open(&self, now: Millis) -> bool {
-        !self.spec.drain && self.is_open_to_hint(now)
+    pub(crate) fn is_open(&self, now: Millis, waived: Bars) -> bool {
+        !self.spec.drain
+            && !self.state.bars().without(waived).any()
+            && !self.spec.down
+            && !self.is_disabled(now)
+            && !self.is_full()
     }
 
-    pub(crate) fn is_open_to_hint(&self, now: Millis) -> bool {
-        !self.spec.down && !self.is_disabled(now) && !self.is_full()
+    pub(crate) fn is_open_to_hint(&self, now: Millis, waived: Bars) -> bool {
+        let waived = waived.with(Bars::DRAINING);
+        !self.spec.down
+            && !self.state.bars().without(waived).any()
+            && !self.is_disabled(now)
+            && !self.is_full()
     }
 
     pub(crate) fn weight(&self) -> i64 {
         i64::from(self.spec.weight)
+    }
+}
+
+/// Reasons beside the configuration's to give a peer no requests: a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Bars(u32);
+
+impl Bars {
+    pub const NONE: Bars = Bars(0);
+    /// An active check failed it, or it waits for its first result.
+    pub const CHECK: Bars = Bars(1);
+    /// Only requests that are bound to it by a hint.
+    pub const DRAINING: Bars = Bars(2);
+    /// Taken out by hand.
+    pub const MAINTENANCE: Bars = Bars(4);
+    /// Failed too often or answered too slowly.
+    pub const EJECTED: Bars = Bars(8);
+    /// No member any more; requests that began before may still know it.
+    pub const REMOVED: Bars = Bars(16);
+
+    #[must_use]
+    pub const fn with(self, other: Bars) -> Bars {
+        Bars(self.0 | other.0)
+    }
+
+    #[must_use]
+    pub const fn without(self, other: Bars) -> Bars {
+        Bars(self.0 & !other.0)
+    }
+
+    /// Whether it holds all of `other`.
+    pub const fn has(self, other: Bars) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    pub const fn any(self) -> bool {
+        self.0 != 0
     }
 }
 
@@ -99,6 +153,10 @@ pub struct PeerState {
     failures: AtomicU64,
     header_time: AtomicU64,
     response_time: AtomicU64,
+    bars: AtomicU32,
+    /// Results of active checks in a row.
+    rise: AtomicU32,
+    fall: AtomicU32,
 }
 
 impl PeerState {
@@ -130,6 +188,36 @@ impl PeerState {
     /// Moving average of the time to the last byte, milliseconds; kept with `least_time` only.
     pub fn response_time(&self) -> Millis {
         self.response_time.load(Relaxed)
+    }
+
+    pub fn bars(&self) -> Bars {
+        Bars(self.bars.load(Relaxed))
+    }
+
+    /// Puts up bars; seen by the next selection on every thread.
+    pub fn bar(&self, bars: Bars) {
+        self.bars.fetch_or(bars.0, Relaxed);
+    }
+
+    /// Takes bars away.
+    pub fn unbar(&self, bars: Bars) {
+        self.bars.fetch_and(!bars.0, Relaxed);
+    }
+
+    /// Active checks that passed in a row.
+    pub fn rise(&self) -> u32 {
+        self.rise.load(Relaxed)
+    }
+
+    /// Active checks that failed in a row.
+    pub fn fall(&self) -> u32 {
+        self.fall.load(Relaxed)
+    }
+
+    /// What the checks counted; the one who runs them says it.
+    pub fn count_checks(&self, rise: u32, fall: u32) {
+        self.rise.store(rise, Relaxed);
+        self.fall.store(fall, Relaxed);
     }
 
     pub(crate) fn checked(&self) -> Millis {

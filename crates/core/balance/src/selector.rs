@@ -2,7 +2,7 @@
 
 use crate::group::{Group, List, Method};
 use crate::least_time::Inflight;
-use crate::peer::Peer;
+use crate::peer::{Bars, Peer};
 use crate::random::Dice;
 use crate::round_robin::Weights;
 use crate::{Millis, Tried, hash, ip_hash, least_conn, least_time, random, round_robin};
@@ -201,8 +201,9 @@ impl<'a> Turn<'a> {
     /// The one peer: failures do not count, and it is taken again and again.
     fn single(&mut self) -> Option<usize> {
         let peer = &self.group.peers()[0];
-        let open = !peer.spec.down && !peer.is_full();
-        (open && (!peer.spec.drain || self.hint == Some(0))).then_some(0)
+        let open = !peer.spec.down && !peer.is_full() && !peer.state.bars().without(Bars::DRAINING).any();
+        let drains = peer.spec.drain || peer.state.bars().has(Bars::DRAINING);
+        (open && (!drains || self.hint == Some(0))).then_some(0)
     }
 
     /// The primaries; if they give nothing the backups, and for this request nothing else from then on.
@@ -239,7 +240,7 @@ impl<'a> Turn<'a> {
 
     /// Whether the peer stands for selection in this turn.
     pub(crate) fn is_open(&self, index: usize) -> bool {
-        !self.tried.contains(index) && self.peer(index).is_open(self.now)
+        !self.tried.contains(index) && self.peer(index).is_open(self.now, Bars::NONE)
     }
 
     /// The peer that stickiness prefers, if it is in the list and can be had.
@@ -247,7 +248,7 @@ impl<'a> Turn<'a> {
         self.hint.filter(|&index| {
             list.range.contains(&index)
                 && !self.tried.contains(index)
-                && self.peer(index).is_open_to_hint(self.now)
+                && self.peer(index).is_open_to_hint(self.now, Bars::NONE)
         })
     }
 

@@ -135,6 +135,10 @@ fn implicit(
         keepalive: Keepalive { connections: 0, ..Keepalive::default() },
         zone: None,
         sticky: None,
+        sources: Vec::new(),
+        checks: Vec::new(),
+        check_panic: true,
+        resolver: None,
     })
 }
 

@@ -192,6 +192,10 @@ pub(crate) fn lower(scope: &mut Scope<'_>, node: &Node) -> Result<(), Problem> {
         keepalive: Keepalive::default(),
         zone: None,
         sticky: None,
+        sources: Vec::new(),
+        checks: Vec::new(),
+        check_panic: true,
+        resolver: None,
     };
     scope.balancing = Balancing::default();
     scope.enter();

@@ -1,6 +1,8 @@
 //! The nouns of Weir: the compiled configuration as plain serde data.
 //! Reading text is left to weir-syntax and weir-config, serving to weir-serve-*.
 
+pub mod check;
+pub mod control;
 pub mod http;
 pub mod listen;
 pub mod location;
@@ -8,6 +10,7 @@ pub mod log;
 pub mod process;
 pub mod proxy;
 pub mod rewrite;
+pub mod source;
 pub mod template;
 pub mod upstream;
 pub mod variable;
@@ -18,15 +21,18 @@ use serde::{Deserialize, Serialize};
 /// The nginx release whose directives and behaviour are served; `Server` headers and `-v` name it.
 pub const NGINX_VERSION: &str = "1.31.4";
 
+pub use check::{Check, Probe};
+pub use control::{Admin, Registry};
 pub use http::{Geo, Http, Map, MapKey, Server, ServerName, Split, UserVariable, VariableSource};
 pub use listen::{KeepAlive, Listen, ListenAddress, Listener};
-pub use location::{Handler, Location, LocationId, LocationKind, Settings};
+pub use location::{CheckStatusFormat, Handler, Location, LocationId, LocationKind, Settings};
 pub use log::{AccessLog, ErrorLog, Escape, Level, LogFormat, LogTarget, SyslogTarget};
 pub use process::{Process, User, WorkerCount};
 pub use proxy::{NextUpstream, Proxy, ProxyPass, ProxyTarget};
 pub use rewrite::{Condition, FileTest, Regex, Rewrite, RewriteFlag};
+pub use source::{Endpoint, Origin, Resolver, Secret, Source, Store};
 pub use template::{Part, Template};
-pub use upstream::{Keepalive, Method, Peer, Sticky, Upstream};
+pub use upstream::{Keepalive, Method, Peer, Sticky, Upstream, UpstreamKey};
 pub use variable::{Builtin, Variable};
 
 /// A duration in milliseconds, nginx's finest unit of time.

@@ -69,6 +69,20 @@ pub enum Handler {
     Proxy(Box<ProxyPass>),
     StubStatus,
     EmptyGif,
+    /// `upstream_show`: the lists that are balanced over.
+    UpstreamShow,
+    /// `check_status`: the results of active checks.
+    CheckStatus(CheckStatusFormat),
+}
+
+/// The form of `check_status` when the request asks for none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckStatusFormat {
+    #[default]
+    Html,
+    Csv,
+    Json,
 }
 
 /// Everything else that holds for a request in a location, with inheritance done.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ErrorLog, Millis};
+use crate::{Admin, ErrorLog, Millis, Registry};
 
 /// Main-level settings with nginx's defaults filled in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +25,10 @@ pub struct Process {
     pub keepalived: Option<String>,
     /// Main-level error logs; never empty.
     pub error_log: Vec<ErrorLog>,
+    /// Where last-known-good lists and the states of peers are kept; absolute.
+    pub state_path: String,
+    pub registry: Option<Registry>,
+    pub admin: Admin,
 }
 
 /// The account that the worker runs as.
@@ -57,6 +61,9 @@ impl Default for Process {
             env: Vec::new(),
             keepalived: None,
             error_log: Vec::new(),
+            state_path: String::new(),
+            registry: None,
+            admin: Admin::default(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Millis, Regex, Template};
+use crate::{Millis, Regex, Resolver, Template};
 
 /// `proxy_pass` of one location.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -74,6 +74,8 @@ pub struct Proxy {
     pub next_upstream: NextUpstream,
     pub next_upstream_tries: u32,
     pub next_upstream_timeout: Millis,
+    /// `resolver`: who is asked for a host that a variable names.
+    pub resolver: Option<Resolver>,
 }
 
 /// `proxy_bind`.
@@ -206,6 +208,7 @@ impl Default for Proxy {
             next_upstream: NextUpstream::default(),
             next_upstream_tries: 0,
             next_upstream_timeout: Millis(0),
+            resolver: None,
         }
     }
 }

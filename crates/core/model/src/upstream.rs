@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ListenAddress, Millis, Template};
+use crate::{Check, ListenAddress, Millis, Resolver, Source, Template};
 
 /// An `upstream` block, or the group that a literal host in `proxy_pass` makes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,6 +18,40 @@ pub struct Upstream {
     pub keepalive: Keepalive,
     pub zone: Option<String>,
     pub sticky: Option<Sticky>,
+    /// Peers that come and go by themselves.
+    pub sources: Vec<Source>,
+    pub checks: Vec<Check>,
+    /// When checks fail every peer that nobody took out, all of them serve as if none were checked (`check_panic`).
+    pub check_panic: bool,
+    /// For `server NAME resolve`.
+    pub resolver: Option<Resolver>,
+}
+
+/// What tells one group from the others, also over a reload.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct UpstreamKey {
+    pub name: String,
+    /// 0 for an `upstream` block.
+    pub port: u16,
+    pub implicit: bool,
+}
+
+/// The name of the block, or `host:port` as `proxy_pass` has it.
+impl std::fmt::Display for UpstreamKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.implicit && self.port != 0 {
+            write!(f, "{}:{}", self.name, self.port)
+        } else {
+            f.write_str(&self.name)
+        }
+    }
+}
+
+impl Upstream {
+    #[must_use]
+    pub fn key(&self) -> UpstreamKey {
+        UpstreamKey { name: self.name.clone(), port: self.port, implicit: self.implicit }
+    }
 }
 
 /// How a peer is chosen.

@@ -197,6 +197,8 @@ impl<'c> Exchange<'c> {
             Handler::Proxy(pass) => Box::pin(proxy::pass(self, pass)).await,
             Handler::StubStatus => status::stub(self).await,
             Handler::EmptyGif => status::empty_gif(self).await,
+            Handler::UpstreamShow => status::upstream_show(self).await,
+            Handler::CheckStatus(format) => status::check_status(self, *format).await,
         }
     }
 

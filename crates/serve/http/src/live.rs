@@ -135,6 +135,7 @@ fn group(upstream: &Upstream, previous: Option<&Group>) -> Group {
             down: peer.down,
             drain: peer.drain,
             route: peer.route.clone(),
+            address: peer.address.clone(),
         })
         .collect();
     let method = match &upstream.method {

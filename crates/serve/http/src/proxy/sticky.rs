@@ -271,6 +271,10 @@ mod tests {
             keepalive: Keepalive::default(),
             zone: None,
             sticky: Some(sticky),
+            sources: Vec::new(),
+            checks: Vec::new(),
+            check_panic: true,
+            resolver: None,
         }
     }
 
