@@ -42,6 +42,26 @@ pub struct Group {
     able: u32,
 }
 
+/// A peer and what is known about it.
+pub type Member = (PeerSpec, Arc<PeerState>);
+
+/// Gives peers the states that `previous` has under their names.
+fn adopt(peers: Vec<PeerSpec>, previous: Option<&Group>) -> Vec<Member> {
+    let mut known: HashMap<&str, VecDeque<&Arc<PeerState>>> = HashMap::new();
+    for peer in previous.map_or(&[][..], Group::peers) {
+        known.entry(&peer.spec.name).or_default().push_back(&peer.state);
+    }
+    // The ones that are never backups come first, as in the group.
+    let (backups, mut specs): (Vec<_>, Vec<_>) = peers.into_iter().partition(|peer| peer.backup);
+    specs.extend(backups);
+    let adopted = specs.into_iter().map(|spec| {
+        let kept = known.get_mut(spec.name.as_str()).and_then(VecDeque::pop_front);
+        let state = kept.cloned().unwrap_or_default();
+        (spec, state)
+    });
+    adopted.collect()
+}
+
 /// Peers that stand for selection together: the primaries or the backups.
 #[derive(Debug)]
 pub(crate) struct List {
@@ -77,22 +97,19 @@ impl Group {
     /// Builds a group. Peers that `previous` knows by the same name keep their state: failures, running requests,
     /// totals. Of peers that share a name the first takes the first's state, the second the second's.
     pub fn new(name: String, method: Method, peers: Vec<PeerSpec>, previous: Option<&Group>) -> Group {
-        let mut known: HashMap<&str, VecDeque<&Arc<PeerState>>> = HashMap::new();
-        for peer in previous.map_or(&[][..], Group::peers) {
-            let states = known.entry(&peer.spec.name).or_default();
-            states.push_back(&peer.state);
-        }
-        let (backups, mut specs): (Vec<_>, Vec<_>) = peers.into_iter().partition(|p| p.backup);
-        let split = specs.len();
-        specs.extend(backups);
-        let adopt = |(index, mut spec): (usize, PeerSpec)| {
+        Group::with_states(name, method, adopt(peers, previous))
+    }
+
+    /// Builds a group of peers whose states somebody else keeps.
+    pub fn with_states(name: String, method: Method, members: Vec<Member>) -> Group {
+        let (backups, mut members): (Vec<_>, Vec<_>) = members.into_iter().partition(|(spec, _)| spec.backup);
+        let split = members.len();
+        members.extend(backups);
+        let peer = |(index, (mut spec, state)): (usize, Member)| {
             spec.weight = spec.weight.max(1);
-            let kept = known.get_mut(spec.name.as_str());
-            let kept = kept.and_then(VecDeque::pop_front);
-            let state = kept.cloned().unwrap_or_default();
             Peer { spec, state, index }
         };
-        let peers: Vec<Peer> = specs.into_iter().enumerate().map(adopt).collect();
+        let peers: Vec<Peer> = members.into_iter().enumerate().map(peer).collect();
         let ring = match method {
             Method::Hash { consistent: true } => Ring::new(&peers[..split]),
             _ => Ring::default(),

@@ -20,7 +20,7 @@ mod round_robin;
 mod selector;
 mod tried;
 
-pub use group::{Group, Method};
+pub use group::{Group, Member, Method};
 pub use peer::{Bars, Peer, PeerSpec, PeerState};
 pub use selector::{Outcome, Selector, Times};
 pub use tried::Tried;

@@ -30,7 +30,7 @@ pub use log::{AccessLog, ErrorLog, Escape, Level, LogFormat, LogTarget, SyslogTa
 pub use process::{Process, User, WorkerCount};
 pub use proxy::{NextUpstream, Proxy, ProxyPass, ProxyTarget};
 pub use rewrite::{Condition, FileTest, Regex, Rewrite, RewriteFlag};
-pub use source::{Endpoint, Origin, Resolver, Secret, Source, Store};
+pub use source::{Endpoint, Origin, PeerList, Resolver, Secret, Source, Store};
 pub use template::{Part, Template};
 pub use upstream::{Keepalive, Method, Peer, Sticky, Upstream, UpstreamKey};
 pub use variable::{Builtin, Variable};

@@ -135,3 +135,17 @@ impl Default for Resolver {
         Self { servers: Vec::new(), valid: None, ipv4: true, ipv6: true, timeout: Millis(30_000) }
     }
 }
+
+/// What a source said: the complete list of its peers at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerList {
+    /// The source's own count of its changes (X-Consul-Index, etcd's revision); 0 where it has none.
+    pub index: u64,
+    pub peers: Vec<Peer>,
+    /// Entries that were skipped: which, and why.
+    pub rejected: Vec<String>,
+    /// It comes from the disk, because the source has not answered yet.
+    pub remembered: bool,
+    /// Who said it, for people: `http://127.0.0.1:8500`.
+    pub endpoint: String,
+}
