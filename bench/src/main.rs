@@ -22,6 +22,7 @@ use crate::wrk::Wrk;
 mod backend;
 mod cases;
 mod client;
+mod control;
 mod idle;
 mod load;
 mod machine;
@@ -49,10 +50,10 @@ struct Arguments {
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=100))]
     rounds: Option<u16>,
     /// Only the cases whose name starts with NAME; may be given several times
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", global = true)]
     only: Vec<String>,
     /// The binary to measure as Weir [default: built from this workspace, or the one beside this program]
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", global = true)]
     weir: Option<PathBuf>,
     /// Who is measured
     #[arg(long, value_name = "NAME", value_delimiter = ',', default_values = ["nginx", "haproxy", "weir"])]
@@ -69,6 +70,8 @@ struct Arguments {
 enum Role {
     /// Runs the backend alone and prints its address
     Backend,
+    /// Measures what runs beside the traffic: registry, changes of peers, checks
+    Control,
 }
 
 #[derive(Serialize)]
@@ -87,6 +90,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.role {
         Some(Role::Backend) => run_backend().map(|()| true),
+        Some(Role::Control) => measure_control(&arguments),
         None => measure_all(&arguments),
     };
     match result {
@@ -104,6 +108,18 @@ fn run_backend() -> Result<()> {
     println!("{}", listener.local_addr()?);
     std::io::stdout().flush()?;
     Ok(backend::serve(listener)?)
+}
+
+/// The figures beside the traffic.
+fn measure_control(arguments: &Arguments) -> Result<bool> {
+    let weir = match &arguments.weir {
+        Some(path) => fs::canonicalize(path)
+            .with_context(|| format!("no binary at {}, name one with --weir", path.display()))?,
+        None => build_weir()?,
+    };
+    let folder = tempfile::Builder::new().prefix("weir-bench-").tempdir()?;
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
+    control::run(&control::Place { folder: folder.path().to_owned(), weir }, &arguments.only)
 }
 
 /// True when every measurement was made and every reply was right.
@@ -209,6 +225,12 @@ impl Origin {
             .spawn()
             .context("cannot start the backend")?;
         Ok(Self { child })
+    }
+
+    /// Ends it as an application ends that is killed.
+    fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 
     fn address(&mut self) -> Result<std::net::SocketAddr> {

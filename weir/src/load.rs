@@ -1,6 +1,7 @@
 //! Loading a configuration, and telling what is wrong with it as nginx does.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::os::unix::fs::DirBuilderExt;
 
 use weir_config::{Loaded, Options};
@@ -45,6 +46,8 @@ pub(crate) struct Everything {
     /// Without an nginx.conf the defaults.
     pub(crate) config: Config,
     pub(crate) vrrp: Option<Vrrp>,
+    /// There is an nginx.conf, and so there are workers.
+    pub(crate) serves: bool,
 }
 
 /// What a configuration is loaded for.
@@ -79,7 +82,7 @@ pub(crate) fn everything(invocation: &Invocation, moment: Moment, journal: &Jour
         Some(path) => Some(routers(&path, invocation.config_id.clone(), moment, journal)?),
         None => None,
     };
-    Some(Everything { config, vrrp })
+    Some(Everything { config, vrrp, serves: !invocation.routers_only })
 }
 
 /// The process' own settings where there is no nginx.conf.
@@ -191,6 +194,18 @@ pub(crate) fn make_folders(config: &Config, identity: &Identity, journal: &Journ
     for location in config.http.iter().flat_map(|http| &http.locations) {
         folders.insert(location.settings.client.body_temp_path.as_str());
         folders.insert(location.settings.proxy.temp_path.as_str());
+    }
+    let process = &config.process;
+    let control = place::control_folder(&process.state_path, &process.pid);
+    if !process.state_path.is_empty() {
+        // Of what the process writes by itself; a folder that cannot be made is told by the one who needs it.
+        place::make_state_folder(&format!("{}/", process.state_path));
+        let _ = std::fs::create_dir_all(&process.state_path);
+        folders.insert(control.as_str());
+    }
+    if let Some(registry) = &process.registry {
+        let _ = Path::new(&registry.data).parent().map(std::fs::create_dir_all);
+        folders.insert(registry.data.as_str());
     }
     for folder in folders.into_iter().filter(|folder| !folder.is_empty()) {
         place::make_state_folder(folder);

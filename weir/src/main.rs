@@ -3,6 +3,7 @@
 
 mod arguments;
 mod commands;
+mod control;
 mod demo;
 mod journal;
 mod keepalived;

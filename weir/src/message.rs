@@ -12,7 +12,8 @@ use weir_model::Config;
 pub(crate) enum Order {
     /// The first one: what the process has to become before it reads anything from the internet.
     Become(Identity),
-    /// Serve this from now on. The files are those of the listeners in the model's order, then the logs.
+    /// Serve this from now on. The files are those of the listeners in the model's order, then the logs, then
+    /// the control sockets.
     Apply {
         generation: u64,
         config: Box<Config>,
@@ -20,6 +21,12 @@ pub(crate) enum Order {
         listeners: Vec<usize>,
         /// paths of the log files
         logs: Vec<String>,
+        /// sockets beside the traffic's, one file each
+        control: Vec<Role>,
+        /// the folder for lists and states of this process
+        folder: String,
+        /// names of the upstreams that virtual routers look at
+        watched: Vec<String>,
     },
     /// The logs were opened anew; the files are theirs.
     Reopen { logs: Vec<String> },
@@ -27,6 +34,17 @@ pub(crate) enum Order {
     Quit { limit: u64 },
     /// End now.
     Stop,
+}
+
+/// What a control socket is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Role {
+    Registry,
+    /// DNS over TCP.
+    Dns,
+    /// DNS over UDP.
+    DnsDatagram,
+    Admin,
 }
 
 /// What the worker process has to become.
@@ -58,6 +76,16 @@ pub(crate) enum Report {
     Drained { generation: u64 },
     /// A counter for each data thread that moves while its loop turns.
     Progress { threads: Vec<u64> },
+    /// How the upstreams stand that virtual routers look at.
+    Upstreams { standing: Vec<Standing> },
+}
+
+/// How many peers of an upstream can take requests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Standing {
+    pub(crate) upstream: String,
+    pub(crate) up: u32,
+    pub(crate) peers: u32,
 }
 
 /// Sends one message.

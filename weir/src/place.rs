@@ -109,18 +109,18 @@ fn below(prefix: &str) -> Options {
 /// Defaults on a machine whose operator said nothing.
 fn system() -> Options {
     let (state, logs) = (state_folder(), log_folder());
-    let pid = if weir_net::is_root() { "/run/weir.pid".to_owned() } else { format!("{state}/weir.pid") };
     Options {
         prefix: PREFIX.to_owned(),
         conf_path: CONF.to_owned(),
         error_log: None,
         globals: None,
-        default_pid: pid,
+        default_pid: default_pid(),
         default_error_log: format!("{logs}/error.log"),
         default_access_log: format!("{logs}/access.log"),
         default_root: "html".to_owned(),
         default_client_body_temp: format!("{state}/body"),
         default_proxy_temp: format!("{state}/proxy"),
+        default_state: state,
     }
 }
 
@@ -151,6 +151,35 @@ pub(crate) const STATUS_SOCKET: &str = "/run/weir/vrrp.sock";
 /// Where a node of this user answers `weir vip` when no `status_socket` was given.
 pub(crate) fn status_socket() -> String {
     if weir_net::is_root() { STATUS_SOCKET.to_owned() } else { format!("{}/vrrp.sock", state_folder()) }
+}
+
+/// Where a process of this user answers `weir upstream` when no `admin { socket }` was given.
+pub(crate) fn control_socket() -> String {
+    format!("{}/control.sock", run_folder())
+}
+
+/// The same of the process with a pid file: those that have a pid file of their own have a socket of their own.
+pub(crate) fn control_socket_of(pid: &str) -> String {
+    format!("{}/control{}.sock", run_folder(), mark(pid))
+}
+
+/// The folder below the state path for lists and states of one process.
+pub(crate) fn control_folder(state: &str, pid: &str) -> String {
+    format!("{state}/control{}", mark(pid))
+}
+
+/// Tells apart the processes of one machine: nothing for the one with the default pid file.
+fn mark(pid: &str) -> String {
+    if pid == default_pid() { String::new() } else { format!("-{:08x}", crc32fast::hash(pid.as_bytes())) }
+}
+
+/// The folder for sockets.
+fn run_folder() -> String {
+    if weir_net::is_root() { "/run/weir".to_owned() } else { state_folder() }
+}
+
+fn default_pid() -> String {
+    if weir_net::is_root() { "/run/weir.pid".to_owned() } else { format!("{}/weir.pid", state_folder()) }
 }
 
 /// The folder for logs when no path was given.

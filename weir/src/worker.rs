@@ -14,8 +14,9 @@ use weir_model::{Config, LogTarget};
 use weir_net::{Signal, Signals};
 use weir_serve_http::{Generation, Worker};
 
+use crate::control::{self, Control};
 use crate::keeper::{PULSE, WORKER, logs};
-use crate::message::{self, Identity, Order, Report};
+use crate::message::{self, Identity, Order, Report, Role, Standing};
 
 /// How often the data threads are asked for their progress.
 const PROGRESS: Duration = Duration::from_secs(5);
@@ -51,11 +52,23 @@ pub(crate) fn run_if_worker() -> Option<ExitCode> {
     })
 }
 
+/// What the files of a configuration are.
+struct Parts {
+    listeners: Vec<usize>,
+    logs: Vec<String>,
+    control: Vec<Role>,
+}
+
 struct Process {
     socket: OwnedFd,
     pulse: OwnedFd,
     signals: Signals,
     worker: Worker,
+    /// Begins with the first configuration.
+    control: Option<Control>,
+    questions: Option<control::names::Questions>,
+    /// What was told of upstreams.
+    standing: Vec<Standing>,
     log: Arc<RwLock<ErrorLog>>,
     errors: Vec<weir_model::ErrorLog>,
     limit: Duration,
@@ -77,11 +90,15 @@ impl Process {
         become_worker(&identity)?;
         let log = Arc::new(RwLock::new(ErrorLog::stderr(Level::Error)));
         report_panics(Arc::clone(&log));
+        let (asking, questions) = control::names::pair();
         Ok(Process {
             socket,
             pulse,
             signals: Signals::new()?,
-            worker: Worker::start(),
+            worker: Worker::start_with(asking),
+            control: None,
+            questions: Some(questions),
+            standing: Vec::new(),
             log,
             errors: Vec::new(),
             limit: Duration::ZERO,
@@ -139,8 +156,10 @@ impl Process {
             Order::Become(_) => {
                 return Err(io::Error::other("the keeper said twice what to become"));
             }
-            Order::Apply { generation, config, listeners, logs } => {
-                let report = match self.apply(generation, *config, &listeners, &logs, files) {
+            Order::Apply { generation, config, listeners, logs, control, folder, watched } => {
+                let parts = Parts { listeners, logs, control };
+                self.start_control(&folder)?;
+                let report = match self.apply(generation, *config, watched, &parts, files) {
                     Ok(()) => Report::Applied { generation },
                     Err(reason) => Report::Refused { generation, reason },
                 };
@@ -160,27 +179,47 @@ impl Process {
         Ok(false)
     }
 
+    /// Starts what runs beside the traffic, once.
+    fn start_control(&mut self, folder: &str) -> io::Result<()> {
+        let Some(questions) = self.questions.take() else { return Ok(()) };
+        let log = Arc::clone(&self.log);
+        let voice: control::Log = Arc::new(move |level, text| {
+            let log = log.read().unwrap_or_else(PoisonError::into_inner).clone();
+            log.note(level, format_args!("{text}"));
+        });
+        self.control = Some(Control::start(self.worker.publisher(), folder.into(), questions, voice)?);
+        Ok(())
+    }
+
     fn apply(
         &mut self,
         number: u64,
         config: Config,
-        listeners: &[usize],
-        logs: &[String],
+        watched: Vec<String>,
+        parts: &Parts,
         files: Vec<OwnedFd>,
     ) -> Result<(), String> {
-        let sockets: usize = listeners.iter().sum();
-        if sockets + logs.len() != files.len() {
-            let (named, got) = (sockets + logs.len(), files.len());
-            return Err(format!("the keeper named {named} files and sent {got}"));
+        let sockets: usize = parts.listeners.iter().sum();
+        let named = sockets + parts.logs.len() + parts.control.len();
+        if named != files.len() {
+            return Err(format!("the keeper named {named} files and sent {}", files.len()));
         }
         let mut files = files.into_iter();
-        let listeners = listeners.iter().map(|&count| files.by_ref().take(count).collect()).collect();
-        let logs: HashMap<String, OwnedFd> = logs.iter().cloned().zip(files).collect();
+        let listeners =
+            parts.listeners.iter().map(|&count| files.by_ref().take(count).collect()).collect();
+        let logs: HashMap<String, OwnedFd> = parts.logs.iter().cloned().zip(files.by_ref()).collect();
+        let sockets = parts.control.iter().copied().zip(files).collect();
         let errors = config.process.error_log.clone();
         let limit = config.process.worker_shutdown_timeout.duration();
         let copies = copies(&logs).map_err(|error| error.to_string())?;
         let config = Arc::new(config);
-        self.worker.apply(Generation { number, config, listeners, logs: by_target(logs) })?;
+        let control = self.control.as_ref().ok_or("the control thread does not run")?;
+        let configured = control.configure(Arc::clone(&config), watched, sockets)?;
+        let (change, members) = (configured.change, configured.members);
+        let generation = Generation { number, config, listeners, logs: by_target(logs), members, change };
+        let applied = self.worker.apply(generation);
+        control.settle(applied.is_ok().then_some(change));
+        applied?;
         self.errors = errors;
         self.limit = limit;
         self.draining = self.generation > 0;
@@ -198,6 +237,9 @@ impl Process {
     fn quit(&mut self) {
         if !self.quitting {
             self.quitting = true;
+            if let Some(control) = &self.control {
+                control.retire();
+            }
             let limit = (self.limit > Duration::ZERO).then_some(self.limit);
             self.worker.quit(limit);
         }
@@ -226,6 +268,11 @@ impl Process {
             let bytes: Vec<u8> = counters.into_iter().flat_map(u64::to_ne_bytes).collect();
             // Nobody reads it where there are no virtual routers: then it is full, and that is no error.
             let _ = rustix::net::send(&self.pulse, &bytes, SendFlags::NOSIGNAL);
+        }
+        let standing = self.control.as_ref().map(Control::standing).unwrap_or_default();
+        if standing != self.standing {
+            self.standing.clone_from(&standing);
+            self.report(&Report::Upstreams { standing })?;
         }
         if self.next_progress <= now && !self.quitting {
             self.next_progress = now + PROGRESS;

@@ -17,7 +17,8 @@ pub(super) fn run(files: &[String], json: bool) -> ExitCode {
     let mut out = std::io::stdout().lock();
     for file in files.iter().flat_map(|file| files::below(file)) {
         let written = match files::kind(&file) {
-            Some(Kind::Nginx) => files::nginx(&file, Show::All, Machine::Looking).map(|loaded| {
+            Some(Kind::Nginx) => files::nginx(&file, Show::All, Machine::Looking).map(|mut loaded| {
+                weir_config::hide_secrets(&mut loaded.config);
                 if json { print(&mut out, &loaded.config) } else { outline(&mut out, &loaded.config) }
             }),
             Some(Kind::Keepalived) => files::keepalived(&file, Show::All, Machine::Looking).map(|loaded| {

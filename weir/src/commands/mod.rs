@@ -4,6 +4,8 @@ mod check;
 mod config;
 mod directives;
 mod files;
+mod registry;
+mod upstream;
 mod vip;
 
 use std::path::Path;
@@ -28,6 +30,7 @@ use files::{Kind, Show};
         weir run ./nginx.conf              serve it from this terminal\n  \
         weir run nginx.conf keepalived.conf   the same with virtual IPs\n  \
         weir vip                           who holds which virtual IP, and why\n  \
+        weir upstream                      which servers take requests, and why\n  \
         weir directives proxy_pass         what a directive means\n\n\
         nginx's own options work as well, for its scripts and units:\n  \
         weir -t -c /etc/nginx/nginx.conf\n  \
@@ -61,6 +64,12 @@ enum Command {
         #[arg(long, value_name = "PATH")]
         socket: Option<String>,
     },
+    /// Show the peers of upstreams, their states and who set them, or set one
+    Upstream(upstream::Words),
+    /// Run the registry by itself: a durable store with Consul's API, on one machine
+    ///
+    /// `registry { }` in an nginx.conf runs it inside `weir run`. SIGHUP reads tokens and certificates again.
+    Registry(registry::Words),
     /// Say whether configurations are right, and what to do where they are not
     ///
     /// Reads nginx and keepalived files, each by itself and then together: the files of all nodes of a group, named
@@ -126,7 +135,7 @@ enum Command {
 /// Does what the words say.
 pub(crate) fn run() -> ExitCode {
     let command = CommandLine::parse().command;
-    if !matches!(command, Command::Run { .. } | Command::Demo { .. }) {
+    if !matches!(command, Command::Run { .. } | Command::Demo { .. } | Command::Registry(_)) {
         // Should it fail, the command is only less easily interrupted.
         let _ = weir_net::end_by_signals();
     }
@@ -134,6 +143,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Run { files } => serve(&files),
         Command::Check { json, rules: true, .. } => check::list_rules(json),
         Command::Check { files, json, here, .. } => check::run(&files, json, here),
+        Command::Upstream(words) => upstream::run(words),
+        Command::Registry(words) => registry::run(&words),
         Command::Vip { name, json, socket } => vip::run(name.as_deref(), socket, json),
         Command::Config { files, json } => config::run(&files, json),
         Command::Directives { name, absent } => directives::run(name.as_deref(), absent),

@@ -209,7 +209,7 @@ fn last(entries: &[Entry], count: usize) -> impl Iterator<Item = &Entry> {
 }
 
 /// A span of seconds as people say it.
-fn ago(seconds: f64) -> String {
+pub(super) fn ago(seconds: f64) -> String {
     let whole = seconds.max(0.0) as u64;
     match whole {
         0..10 => format!("{:.1} s", seconds.max(0.0)),

@@ -13,7 +13,7 @@ use weir_model::Process;
 use weir_net::{InheritedFd, Signal};
 
 use crate::journal::Journal;
-use crate::message::{self, Identity, Order, Report};
+use crate::message::{self, Identity, Order, Report, Standing};
 
 /// Tells a process of this binary that it is a worker, and the number of its socket.
 pub(crate) const WORKER: &str = "WEIR_WORKER";
@@ -35,6 +35,8 @@ pub(crate) struct Child {
     /// Its end of the socket is closed.
     pub(crate) deaf: bool,
     threads: Vec<Thread>,
+    /// What it said last of upstreams that virtual routers look at.
+    pub(crate) standing: Vec<Standing>,
 }
 
 /// What a data thread proved.
@@ -81,6 +83,7 @@ impl Child {
             leaving: false,
             deaf: false,
             threads: Vec::new(),
+            standing: Vec::new(),
         };
         child.send(&Order::Become(identity.clone()), &[])?;
         Ok(child)

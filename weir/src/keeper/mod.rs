@@ -2,6 +2,7 @@
 //! worker serves. It reads nothing from the internet.
 
 mod child;
+mod control;
 mod health;
 mod herald;
 pub(crate) mod logs;
@@ -32,6 +33,7 @@ use crate::journal::Journal;
 use crate::message::{Identity, Order, Report};
 use crate::place::Invocation;
 use child::Child;
+use control::ControlSockets;
 use logs::Logs;
 use sockets::Sockets;
 use upgrade::Launch;
@@ -43,6 +45,7 @@ struct Serving {
     config: Config,
     identity: Identity,
     sockets: Sockets,
+    control: ControlSockets,
     logs: Logs,
     vrrp: Option<Vrrp>,
 }
@@ -145,10 +148,14 @@ impl Keeper {
         }
         let ready: Vec<bool> = fds[1..].iter().map(|fd| !fd.revents().is_empty()).collect();
         drop(fds);
+        let mut told = false;
         for (worker, ready) in self.workers.iter_mut().filter(|w| !w.deaf).zip(ready) {
             if ready {
-                take_report(worker, &self.journal);
+                told |= take_report(worker, &self.journal);
             }
+        }
+        if told {
+            self.tell_routers();
         }
         self.heed_herald();
         Ok(())
@@ -277,8 +284,10 @@ impl Keeper {
     /// Closes the listening sockets; files of unix sockets go, unless another keeper uses them.
     fn close_sockets(&mut self) {
         let sockets = std::mem::take(&mut self.serving.sockets);
+        let control = std::mem::take(&mut self.serving.control);
         if self.successor.is_none() && !self.launch.predecessor_lives() {
             sockets.remove_files(&Sockets::default(), &self.journal);
+            control.streams().remove_files(&Sockets::default(), &self.journal);
         }
     }
 
@@ -312,7 +321,8 @@ impl Keeper {
         if !pid_file::rename(path, &old, &self.journal) {
             return;
         }
-        let (_, sockets) = self.serving.sockets.files();
+        let (_, mut sockets) = self.serving.sockets.files();
+        sockets.extend(self.serving.control.streams().files().1);
         self.successor = self.launch.start(&sockets, &self.journal);
         if self.successor.is_none() {
             pid_file::rename(&old, path, &self.journal);
@@ -400,8 +410,8 @@ impl Keeper {
     }
 }
 
-/// Takes one report of a worker that serves.
-fn take_report(worker: &mut Child, journal: &Journal) {
+/// Takes one report of a worker that serves; answers whether it is for virtual routers.
+fn take_report(worker: &mut Child, journal: &Journal) -> bool {
     match worker.report() {
         Ok(Report::Drained { generation }) => {
             let pid = worker.pid;
@@ -413,6 +423,10 @@ fn take_report(worker: &mut Child, journal: &Journal) {
             ));
         }
         Ok(Report::Progress { threads }) => worker.progress(threads, journal),
+        Ok(Report::Upstreams { standing }) => {
+            worker.standing = standing;
+            return true;
+        }
         Ok(Report::Applied { .. } | Report::Refused { .. }) => {}
         Err(error) => {
             // It ends, or it is broken; SIGCHLD tells the rest.
@@ -425,4 +439,5 @@ fn take_report(worker: &mut Child, journal: &Journal) {
             }
         }
     }
+    false
 }

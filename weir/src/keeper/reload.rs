@@ -38,6 +38,7 @@ impl Keeper {
             return;
         }
         self.serving.sockets.remove_files(&serving.sockets, &self.journal);
+        self.serving.control.streams().remove_files(serving.control.streams(), &self.journal);
         self.serving = serving;
         self.switch_log();
         // Whoever asks at night what a reload has done finds it, even where `error_log` wants less.
@@ -74,7 +75,7 @@ impl Keeper {
             _ => Vec::new(),
         };
         let generation = self.serving.generation + 1;
-        let serving = start::prepare(loaded, generation, &self.serving.sockets, &self.journal)?;
+        let serving = start::prepare(loaded, generation, &self.serving.sockets, &self.serving.control, &self.journal)?;
         // Last, because it is the only step that others see.
         let begun = match &serving.vrrp {
             Some(vrrp) if self.routers.is_none() && !self.routers_wait() => {

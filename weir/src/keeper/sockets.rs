@@ -109,6 +109,19 @@ impl Sockets {
         Ok(Socket { address: listener.address.clone(), options, fds })
     }
 
+    /// All sockets of both; of one address those of `self`.
+    pub(crate) fn joined(&self, other: &Sockets) -> Sockets {
+        let mut all = self.all.clone();
+        let missing = |socket: &&Socket| !self.all.iter().any(|own| own.address == socket.address);
+        all.extend(other.all.iter().filter(missing).cloned());
+        Sockets { all }
+    }
+
+    /// Whether there is a socket at a path.
+    pub(crate) fn has_path(&self, path: &str) -> bool {
+        self.all.iter().any(|socket| matches!(&socket.address, ListenAddress::Unix(own) if own == path))
+    }
+
     /// The number of sockets of each listener, and all of them in order.
     pub(crate) fn files(&self) -> (Vec<usize>, Vec<BorrowedFd<'_>>) {
         let counts = self.all.iter().map(|socket| socket.fds.len()).collect();

@@ -3,11 +3,13 @@
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 
+use weir_model::vrrp::Vrrp;
 use weir_model::{Config, LogTarget};
 use weir_net::{Signal, Signals};
 
 use super::child::Child;
 use super::logs::Logs;
+use super::control::ControlSockets;
 use super::sockets::Sockets;
 use super::upgrade::{self, Launch};
 use super::vrrp::{Awaited, Routers};
@@ -15,7 +17,7 @@ use super::{Keeper, Serving, Stage, pid_file};
 use crate::journal::Journal;
 use crate::load::{self, Everything, Moment};
 use crate::message::{Order, Report};
-use crate::place::Invocation;
+use crate::place::{self, Invocation};
 use crate::version;
 
 /// Why a worker does not serve a configuration.
@@ -58,7 +60,7 @@ fn begin(invocation: Invocation, mut journal: Journal) -> Option<Keeper> {
         loaded.config.process.daemon = false;
     }
     let proxy = !invocation.routers_only;
-    let serving = prepare(loaded, 1, &before, &journal)?;
+    let serving = prepare(loaded, 1, &before, &ControlSockets::default(), &journal)?;
     drop(before);
     journal.switch(serving.logs.error_log(&serving.config));
     say_hello(&journal);
@@ -147,15 +149,17 @@ pub(super) fn prepare(
     loaded: Everything,
     generation: u64,
     before: &Sockets,
+    control: &ControlSockets,
     journal: &Journal,
 ) -> Option<Serving> {
-    let Everything { config, vrrp } = loaded;
+    let Everything { config, vrrp, serves } = loaded;
     let identity = load::identity(&config.process, journal)?;
     load::make_folders(&config, &identity, journal)?;
     let logs = Logs::open(&config, journal)?;
     let listeners = config.http.as_ref().map_or(&[][..], |http| &http.listeners);
     let sockets = before.prepare(listeners, load::threads(&config.process), journal)?;
-    Some(Serving { generation, config, identity, sockets, logs, vrrp })
+    let control = if serves { control.prepare(before, &config, journal)? } else { ControlSockets::default() };
+    Some(Serving { generation, config, identity, sockets, control, logs, vrrp })
 }
 
 /// Starts a worker and has it serve.
@@ -182,7 +186,12 @@ pub(super) fn apply(worker: &Child, serving: &Serving, journal: &Journal) -> Res
     files.extend(log_files);
     let generation = serving.generation;
     let config = Box::new(serving.config.clone());
-    let order = Order::Apply { generation, config, listeners, logs };
+    let (control, control_files) = serving.control.files();
+    files.extend(control_files);
+    let process = &serving.config.process;
+    let folder = place::control_folder(&process.state_path, &process.pid);
+    let watched = watched(serving.vrrp.as_ref());
+    let order = Order::Apply { generation, config, listeners, logs, control, folder, watched };
     let broken = |error: std::io::Error| {
         Failure::Broken(format!("worker process {} does not answer: {error}", worker.pid))
     };
@@ -197,6 +206,16 @@ pub(super) fn apply(worker: &Child, serving: &Serving, journal: &Journal) -> Res
             other => journal.say(weir_log::Level::Debug, format_args!("{other:?}")),
         }
     }
+}
+
+/// The upstreams that virtual routers look at.
+fn watched(vrrp: Option<&Vrrp>) -> Vec<String> {
+    let instances = vrrp.iter().flat_map(|vrrp| &vrrp.instances);
+    let mut names: Vec<String> =
+        instances.flat_map(|one| one.track_upstreams.iter().map(|track| track.name.clone())).collect();
+    names.sort();
+    names.dedup();
+    names
 }
 
 /// For somebody who sits in front of it.

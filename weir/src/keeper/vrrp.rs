@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use weir_log::Level;
 use weir_model::vrrp::Vrrp;
 use weir_serve_vrrp::{Context, Dump, Released, Service};
+use weir_vrrp::{Finding, Tracker};
 
 use super::Keeper;
 use super::child::Child;
@@ -16,6 +17,7 @@ use super::herald::Herald;
 use super::pid_file;
 use super::sockets::Sockets;
 use crate::journal::Journal;
+use crate::message::Standing;
 use crate::place;
 
 /// Elections, and what they need of the rest of the keeper.
@@ -84,6 +86,14 @@ impl Routers {
             None => health.gone(),
         }
         health.listeners(sockets.copies());
+        let remote = self.service.remote();
+        for Standing { upstream, up, peers } in worker.iter().flat_map(|worker| &worker.standing) {
+            let finding = match up {
+                0 => Finding::Down(format!("without a usable peer (0 of {peers})")),
+                _ => Finding::Up,
+            };
+            remote.finding(Tracker::Upstream(upstream.clone()), finding);
+        }
     }
 
     pub(super) fn herald(&self) -> Option<&Herald> {

@@ -2,6 +2,7 @@
 
 use crate::ketama::Ring;
 use crate::peer::{Peer, PeerSpec, PeerState};
+use crate::places::match_peers;
 use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -28,6 +29,22 @@ pub enum Method {
     },
 }
 
+impl From<&weir_model::Method> for Method {
+    fn from(method: &weir_model::Method) -> Method {
+        use weir_model::Method as Model;
+        match method {
+            Model::RoundRobin => Method::RoundRobin,
+            Model::LeastConn => Method::LeastConn,
+            Model::IpHash => Method::IpHash,
+            Model::Hash { consistent, .. } => Method::Hash { consistent: *consistent },
+            Model::Random { two } => Method::Random { two: *two },
+            Model::LeastTime { last_byte, inflight } => {
+                Method::LeastTime { last_byte: *last_byte, inflight: *inflight }
+            }
+        }
+    }
+}
+
 /// Peers and their method: immutable, shared by all threads.
 #[derive(Debug)]
 pub struct Group {
@@ -40,13 +57,14 @@ pub struct Group {
     ring: Ring,
     /// Peers that are neither down nor draining.
     able: u32,
+    panics: bool,
 }
 
 /// A peer and what is known about it.
 pub type Member = (PeerSpec, Arc<PeerState>);
 
-/// Gives peers the states that `previous` has under their names.
-fn adopt(peers: Vec<PeerSpec>, previous: Option<&Group>) -> Vec<Member> {
+/// Gives peers the states that `previous` has under their names, primaries first.
+pub fn adopt(peers: Vec<PeerSpec>, previous: Option<&Group>) -> Vec<Member> {
     let mut known: HashMap<&str, VecDeque<&Arc<PeerState>>> = HashMap::new();
     for peer in previous.map_or(&[][..], Group::peers) {
         known.entry(&peer.spec.name).or_default().push_back(&peer.state);
@@ -102,6 +120,15 @@ impl Group {
 
     /// Builds a group of peers whose states somebody else keeps.
     pub fn with_states(name: String, method: Method, members: Vec<Member>) -> Group {
+        Group::build(name, method, members, None)
+    }
+
+    /// The same when it takes the place of another group of which most stays: cheaper for `hash ... consistent`.
+    pub fn after(previous: &Group, name: String, method: Method, members: Vec<Member>) -> Group {
+        Group::build(name, method, members, Some(previous))
+    }
+
+    fn build(name: String, method: Method, members: Vec<Member>, previous: Option<&Group>) -> Group {
         let (backups, mut members): (Vec<_>, Vec<_>) = members.into_iter().partition(|(spec, _)| spec.backup);
         let split = members.len();
         members.extend(backups);
@@ -111,12 +138,16 @@ impl Group {
         };
         let peers: Vec<Peer> = members.into_iter().enumerate().map(peer).collect();
         let ring = match method {
-            Method::Hash { consistent: true } => Ring::new(&peers[..split]),
+            Method::Hash { consistent: true } => {
+                let before = previous.map(|previous| (&previous.ring, previous.peers()));
+                Ring::new(&peers[..split], before)
+            }
             _ => Ring::default(),
         };
         let able = peers.iter().filter(|peer| !peer.spec.down && !peer.spec.drain).count();
         Group {
             able: u32::try_from(able).unwrap_or(u32::MAX),
+            panics: true,
             name,
             method,
             primaries: List::new(&peers, 0..split),
@@ -124,6 +155,20 @@ impl Group {
             peers,
             ring,
         }
+    }
+
+    /// Whether failed checks are waived when no peer passes (`check_panic`); a new group does so.
+    #[must_use]
+    pub fn with_panic(self, panics: bool) -> Group {
+        Group { panics, ..self }
+    }
+
+    /// Whether checks failed every peer that nobody took out, primaries and backups alike, so that they are waived.
+    pub fn is_in_panic(&self) -> bool {
+        let mut standing = self.peers.iter().filter(|peer| !peer.is_taken_out()).peekable();
+        self.panics
+            && standing.peek().is_some()
+            && standing.all(|peer| peer.state.bars().has(crate::Bars::CHECK))
     }
 
     /// Name of the `upstream` block; `$upstream_addr` shows it when no peer is live.
@@ -150,6 +195,16 @@ impl Group {
     /// at a single peer none is left.
     pub fn tries(&self) -> u32 {
         self.able.max(1)
+    }
+
+    /// For each peer its index in a list before this one, by the identity of its state; None for a newcomer.
+    pub fn places_in(&self, previous: &Group) -> Vec<Option<u32>> {
+        match_peers(self, previous)
+    }
+
+    /// Index of the peer that has this state.
+    pub fn position(&self, state: &Arc<PeerState>) -> Option<usize> {
+        self.peers.iter().position(|peer| Arc::ptr_eq(&peer.state, state))
     }
 
     pub(crate) fn list(&self, backup: bool) -> &List {

@@ -11,60 +11,74 @@ const POINTS: u64 = 160;
 pub(crate) struct Ring {
     /// Sorted by hash, no hash twice.
     points: Vec<Point>,
-    /// Peers of each server line, as indices into the group.
-    servers: Vec<Vec<usize>>,
+    /// Points whose place another server has, for the day that it leaves. A few among thousands.
+    shadowed: Vec<Point>,
+    /// In the order in which they are first written.
+    servers: Vec<Server>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Point {
     hash: u32,
     server: u32,
 }
 
-/// What stands on the ring for one server line while it is built.
-struct Laid {
-    server: usize,
+/// Addresses of one server line.
+#[derive(Debug)]
+struct Server {
+    /// The highest of the lines with one text.
     weight: u32,
+    /// Indices into the group, at least one.
+    peers: Vec<usize>,
 }
 
 impl Ring {
-    pub(crate) fn new(peers: &[Peer]) -> Ring {
-        let mut ring = Ring::default();
-        let mut known: HashMap<&str, Laid> = HashMap::new();
-        for peer in peers {
-            let text = peer.spec.server.as_str();
-            let laid = known.entry(text).or_insert_with(|| {
-                ring.servers.push(Vec::new());
-                Laid { server: ring.servers.len() - 1, weight: 0 }
-            });
-            ring.servers[laid.server].push(peer.index);
-            // Addresses of one line share their places. A line of the same text with more weight begins with the
-            // same places and goes on.
-            if peer.spec.weight > laid.weight {
-                laid.weight = peer.spec.weight;
-                let server = u32::try_from(laid.server).expect("fewer than 2^32 server lines");
-                ring.lay(text, server, u64::from(laid.weight) * POINTS);
+    /// The ring of these peers. What `previous` has laid for servers that stay is taken over: a change of few servers
+    /// costs one walk round the ring.
+    pub(crate) fn new(peers: &[Peer], previous: Option<(&Ring, &[Peer])>) -> Ring {
+        let mut ring = Ring { servers: servers(peers), ..Ring::default() };
+        let mut known: HashMap<(&str, u32), usize> = HashMap::new();
+        for (index, server) in previous.iter().flat_map(|(old, _)| old.servers.iter().enumerate()) {
+            let texts = previous.map_or(&[][..], |(_, peers)| peers);
+            known.insert((text(server, texts), server.weight), index);
+        }
+        let mut stays: Vec<Option<u32>> = vec![None; previous.map_or(0, |(old, _)| old.servers.len())];
+        let mut more = Vec::new();
+        for (index, server) in ring.servers.iter().enumerate() {
+            let index = u32::try_from(index).expect("fewer than 2^32 server lines");
+            match known.get(&(text(server, peers), server.weight)) {
+                Some(&old) => stays[old] = Some(index),
+                None => lay(text(server, peers), index, u64::from(server.weight) * POINTS, &mut more),
             }
         }
-        // Where two servers meet on one place, the one written first keeps it.
-        ring.points.sort_by_key(|point| point.hash);
-        ring.points.dedup_by_key(|point| point.hash);
+        let moved = |point: &Point| Some(Point { server: stays[point.server as usize]?, ..*point });
+        let (laid, hidden) = previous.map_or((&[][..], &[][..]), |(old, _)| (&old.points, &old.shadowed));
+        more.extend(hidden.iter().filter_map(moved));
+        more.sort_unstable_by_key(|point| (point.hash, point.server));
+        ring.points.reserve_exact(laid.len() + more.len());
+        let mut more = more.into_iter().peekable();
+        for point in laid.iter().filter_map(moved) {
+            while let Some(before) = more.next_if(|more| more.hash < point.hash) {
+                ring.put(before);
+            }
+            ring.put(point);
+        }
+        more.for_each(|point| ring.put(point));
         ring
     }
 
-    /// crc32(HOST NUL PORT PREVIOUS), chained.
-    fn lay(&mut self, text: &str, server: u32, points: u64) {
-        let (host, port) = host_and_port(text);
-        let mut base = crc32fast::Hasher::new();
-        base.update(host.as_bytes());
-        base.update(&[0]);
-        base.update(port.as_bytes());
-        let mut hash = 0_u32;
-        for _ in 0..points {
-            let mut crc = base.clone();
-            crc.update(&hash.to_le_bytes());
-            hash = crc.finalize();
-            self.points.push(Point { hash, server });
+    /// Adds the next point. Where two servers meet on one place, the one written first keeps it.
+    fn put(&mut self, point: Point) {
+        match self.points.last_mut() {
+            Some(last) if last.hash == point.hash => {
+                let (first, second) =
+                    if point.server < last.server { (point, *last) } else { (*last, point) };
+                *last = first;
+                if first.server != second.server {
+                    self.shadowed.push(second);
+                }
+            }
+            _ => self.points.push(point),
         }
     }
 
@@ -79,7 +93,45 @@ impl Ring {
         let Some(place) = (place as usize).checked_rem(self.points.len()) else {
             return &[];
         };
-        &self.servers[self.points[place].server as usize]
+        &self.servers[self.points[place].server as usize].peers
+    }
+}
+
+/// Peers by the text of their server lines: addresses of one line share their places.
+fn servers(peers: &[Peer]) -> Vec<Server> {
+    let mut servers: Vec<Server> = Vec::new();
+    let mut known: HashMap<&str, usize> = HashMap::with_capacity(peers.len());
+    for peer in peers {
+        let at = *known.entry(&peer.spec.server).or_insert(servers.len());
+        if at == servers.len() {
+            servers.push(Server { weight: 0, peers: Vec::with_capacity(1) });
+        }
+        let server = &mut servers[at];
+        // A line of the same text with more weight begins with the same places and goes on.
+        server.weight = server.weight.max(peer.spec.weight);
+        server.peers.push(peer.index);
+    }
+    servers
+}
+
+/// The text of a server line.
+fn text<'a>(server: &Server, peers: &'a [Peer]) -> &'a str {
+    server.peers.first().and_then(|&peer| peers.get(peer)).map_or("", |peer| &peer.spec.server)
+}
+
+/// crc32(HOST NUL PORT PREVIOUS), chained.
+fn lay(text: &str, server: u32, points: u64, out: &mut Vec<Point>) {
+    let (host, port) = host_and_port(text);
+    let mut base = crc32fast::Hasher::new();
+    base.update(host.as_bytes());
+    base.update(&[0]);
+    base.update(port.as_bytes());
+    let mut hash = 0_u32;
+    for _ in 0..points {
+        let mut crc = base.clone();
+        crc.update(&hash.to_le_bytes());
+        hash = crc.finalize();
+        out.push(Point { hash, server });
     }
 }
 
@@ -93,5 +145,54 @@ fn host_and_port(server: &str) -> (&str, &str) {
     match server.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (host, port),
         _ => (server, ""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Group, Method, PeerSpec};
+    use proptest::prelude::*;
+
+    /// Groups whose servers are `(text, weight)`.
+    fn group(servers: &[(u8, u32)]) -> Group {
+        let spec = |&(name, weight): &(u8, u32)| {
+            (PeerSpec { weight, ..PeerSpec::new(format!("s{name}:80")) }, std::sync::Arc::default())
+        };
+        Group::with_states("g".into(), Method::Hash { consistent: true }, servers.iter().map(spec).collect())
+    }
+
+    /// Points, then those in their shadow.
+    fn places(ring: &Ring) -> Vec<(u32, u32)> {
+        ring.points.iter().chain(&ring.shadowed).map(|point| (point.hash, point.server)).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn a_ring_that_followed_is_the_ring_made_anew(
+            lists in proptest::collection::vec(proptest::collection::vec((0_u8..30, 1_u32..4), 0..20), 1..6),
+        ) {
+            let groups: Vec<Group> = lists.iter().map(|list| group(list)).collect();
+            let mut previous: Option<(Ring, &Group)> = None;
+            for group in &groups {
+                let before = previous.as_ref().map(|(ring, group)| (ring, group.peers()));
+                let followed = Ring::new(group.peers(), before);
+                let anew = Ring::new(group.peers(), None);
+                prop_assert_eq!(&followed.points, &anew.points);
+                prop_assert!(followed.points.is_sorted_by(|one, two| one.hash < two.hash));
+                previous = Some((followed, group));
+            }
+        }
+    }
+
+    #[test]
+    fn who_leaves_a_place_leaves_it_to_the_next() {
+        let ring = |points: &[(u32, u32)]| {
+            let mut ring = Ring::default();
+            points.iter().for_each(|&(hash, server)| ring.put(Point { hash, server }));
+            ring
+        };
+        let all = places(&ring(&[(1, 0), (5, 2), (5, 1), (5, 1), (7, 0)]));
+        assert_eq!(all, [(1, 0), (5, 1), (7, 0), (5, 2)], "server 1 stands before 2, and once");
     }
 }

@@ -15,12 +15,13 @@ mod ketama;
 mod least_conn;
 mod least_time;
 mod peer;
+mod places;
 mod random;
 mod round_robin;
 mod selector;
 mod tried;
 
-pub use group::{Group, Member, Method};
+pub use group::{Group, Member, Method, adopt};
 pub use peer::{Bars, Peer, PeerSpec, PeerState};
 pub use selector::{Outcome, Selector, Times};
 pub use tried::Tried;

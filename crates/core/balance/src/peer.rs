@@ -57,6 +57,25 @@ impl PeerSpec {
     }
 }
 
+/// What the configuration or a source says about a peer.
+impl From<&weir_model::Peer> for PeerSpec {
+    fn from(peer: &weir_model::Peer) -> PeerSpec {
+        PeerSpec {
+            name: peer.address.to_string(),
+            server: peer.server.clone(),
+            weight: peer.weight,
+            max_fails: peer.max_fails,
+            fail_timeout: peer.fail_timeout.0,
+            max_conns: peer.max_conns,
+            backup: peer.backup,
+            down: peer.down,
+            drain: peer.drain,
+            route: peer.route.clone(),
+            address: peer.address.clone(),
+        }
+    }
+}
+
 /// A peer in its group.
 #[derive(Debug)]
 pub struct Peer {
@@ -88,7 +107,8 @@ impl Peer {
             && !self.is_full()
     }
 
-    pub(crate) fn is_open_to_hint(&self, now: Millis, waived: Bars) -> bool {
+    /// Whether a request that is bound to the peer may go there; bars in `waived` do not count.
+    pub fn is_open_to_hint(&self, now: Millis, waived: Bars) -> bool {
         let waived = waived.with(Bars::DRAINING);
         !self.spec.down
             && !self.state.bars().without(waived).any()
@@ -96,8 +116,15 @@ impl Peer {
             && !self.is_full()
     }
 
-    pub(crate) fn weight(&self) -> i64 {
-        i64::from(self.spec.weight)
+    /// Whether somebody took the peer out of selection, not a check: then its failed checks say nothing about the
+    /// group.
+    pub(crate) fn is_taken_out(&self) -> bool {
+        const BY_HAND: Bars = Bars::DRAINING.with(Bars::MAINTENANCE).with(Bars::REMOVED);
+        self.spec.down || self.spec.drain || self.state.bars().meets(BY_HAND)
+    }
+
+    pub(crate) fn weight(&self) -> u32 {
+        self.spec.weight
     }
 }
 
@@ -133,6 +160,13 @@ impl Bars {
         self.0 & other.0 == other.0
     }
 
+    /// Whether it holds any of `other`.
+    #[must_use]
+    pub const fn meets(self, other: Bars) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// Whether it holds any.
     pub const fn any(self) -> bool {
         self.0 != 0
     }

@@ -10,17 +10,25 @@ pub(crate) struct Weights {
     /// What the peer has saved up; the highest is chosen and pays the total.
     pub(crate) current: i64,
     /// What it saves each turn: its weight, less after failures.
-    effective: i64,
+    effective: u32,
+    /// Attempts of this thread that run.
+    pub(crate) running: u32,
 }
 
 impl Weights {
     pub(crate) fn new(peer: &Peer) -> Weights {
-        Weights { current: 0, effective: peer.weight() }
+        Weights { current: 0, effective: peer.spec.weight, running: 0 }
+    }
+
+    /// The weights of a peer that stays while its group changes.
+    pub(crate) fn kept(self, peer: &Peer, old: &Peer) -> Weights {
+        let effective = if peer.spec.weight == old.spec.weight { self.effective } else { peer.spec.weight };
+        Weights { current: self.current, effective, running: 0 }
     }
 
     /// One turn's saving. The effective weight recovers by one a turn.
-    pub(crate) fn raise(&mut self, weight: i64) -> i64 {
-        let raised = self.effective;
+    pub(crate) fn raise(&mut self, weight: u32) -> i64 {
+        let raised = i64::from(self.effective);
         self.current += raised;
         if self.effective < weight {
             self.effective += 1;
@@ -31,7 +39,7 @@ impl Weights {
     /// A failure costs a share of the weight, so that `max_fails` of them cost all of it.
     pub(crate) fn punish(&mut self, spec: &PeerSpec) {
         if let Some(cost) = spec.weight.checked_div(spec.max_fails) {
-            self.effective = (self.effective - i64::from(cost)).max(0);
+            self.effective = self.effective.saturating_sub(cost);
         }
     }
 }

@@ -58,9 +58,6 @@ const ECHO: &str = "use return with a text";
 const COMPRESSION: &str = "gzip is the compression that is there";
 const AUTH: &str = "use auth_basic, or a service of your own with auth_request";
 const FAIR: &str = "use least_conn or least_time";
-const UPSYNC: &str = "members from a store come with a later version; list them as server lines until then";
-const CHECK: &str =
-    "active checks come with a later version; max_fails and fail_timeout watch the traffic itself";
 const PLUS: &str = "it belongs to the commercial nginx and is not there";
 const THIRD_PARTY: &str = "third-party modules cannot be loaded; take it out";
 
@@ -490,28 +487,6 @@ table! {
     ];
     "ngx_stream_upstream_zone_module", STREAM_UPSTREAM, STREAM_LATER => [
         "zone",
-    ];
-    "nginx-upsync-module", UPSTREAM, UPSYNC => [
-        "upsync", "upsync_lb", "upsync_dump_path",
-    ];
-    "nginx-upsync-module", LOCATION, UPSYNC => [
-        "upstream_show",
-    ];
-    "nginx_upstream_check_module", UPSTREAM, CHECK => [
-        "check", "check_http_send", "check_http_expect_alive", "check_keepalive_requests",
-        "check_fastcgi_param",
-    ];
-    "nginx_upstream_check_module", HTTP, CHECK => [
-        "check_shm_size",
-    ];
-    "nginx_upstream_check_module", SERVER_LOCATION, CHECK => [
-        "check_status",
-    ];
-    "ngx_http_upstream_hc_module", LOCATION, PLUS => [
-        "health_check",
-    ];
-    "ngx_http_upstream_hc_module", HTTP, PLUS => [
-        "match",
     ];
     "ngx_http_upstream_module", UPSTREAM, PLUS => [
         "state", "queue", "ntlm",

@@ -222,23 +222,6 @@ pub(crate) const DIRECTIVES: &[Directive] = &[
         "A size of nginx's table of referers.",
         HASH,
     ),
-    Directive {
-        syntax: "ADDRESS ... [valid=TIME]",
-        action: Action::Absent("names are resolved once, when the files are read; leave the resolver out"),
-        ..plain(
-            "resolver",
-            CORE,
-            HSL,
-            Arity::AtLeast(1),
-            "The name servers that are asked while serving.",
-            "",
-        )
-    },
-    Directive {
-        syntax: "TIME",
-        action: Action::Absent("names are resolved once, when the files are read; leave the resolver out"),
-        ..plain("resolver_timeout", CORE, HSL, ONE, "How long a name server may take.", "")
-    },
 ];
 
 /// A setting of TLS that many files make once for all servers. Without a listener that speaks TLS, which is

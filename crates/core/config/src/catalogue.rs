@@ -8,12 +8,20 @@ use crate::directive::{Action, Contexts, Directive, Problem};
 /// Every table. A name may stand in several of them, in different contexts.
 const TABLES: &[&[Directive]] = &[
     crate::main_level::DIRECTIVES,
+    crate::control::registry::DIRECTIVES,
+    crate::control::admin::DIRECTIVES,
     crate::http::DIRECTIVES,
     crate::server::DIRECTIVES,
     crate::location::DIRECTIVES,
     crate::pass::DIRECTIVES,
     crate::rewrite::DIRECTIVES,
     crate::upstream::DIRECTIVES,
+    crate::resolver::DIRECTIVES,
+    crate::source::DIRECTIVES,
+    crate::source::upsync::DIRECTIVES,
+    crate::health::check::DIRECTIVES,
+    crate::health::request::DIRECTIVES,
+    crate::health::matching::DIRECTIVES,
     crate::accepted::DIRECTIVES,
     crate::absent::DIRECTIVES,
 ];
@@ -134,7 +142,7 @@ mod tests {
         let mut seen: HashMap<(&str, u32), &Directive> = HashMap::new();
         let mut doubles = Vec::new();
         for directive in directives() {
-            for bit in (0..14).map(|bit| 1u32 << bit).filter(|bit| directive.contexts.0 & bit != 0) {
+            for bit in (0..32).map(|bit| 1u32 << bit).filter(|bit| directive.contexts.0 & bit != 0) {
                 if let Some(other) = seen.insert((directive.name, bit), directive) {
                     doubles.push(format!("{} ({}, {})", directive.name, other.module, directive.module));
                 }

@@ -1,6 +1,7 @@
 //! What one directive is: the value from which checking, help and lowering all follow.
 
-use weir_model::{Location, Process, Rewrite, Server, Settings, Upstream};
+use weir_model::check::Match;
+use weir_model::{Admin, Location, Process, Registry, Rewrite, Server, Settings, Upstream};
 use weir_syntax::Span;
 
 use crate::args::Args;
@@ -61,6 +62,12 @@ pub enum Action {
     Rewrite(fn(&Args<'_>, &mut Scope<'_>) -> Result<Rewrite, Problem>),
     /// A line inside `upstream`.
     Upstream(fn(&mut Upstream, &Args<'_>, &mut Scope<'_>) -> Result<(), Problem>),
+    /// A line inside `match`.
+    Match(fn(&mut Match, &Args<'_>, &mut Scope<'_>) -> Result<(), Problem>),
+    /// A line inside `registry`.
+    Registry(fn(&mut Registry, &Args<'_>, &mut Scope<'_>) -> Result<(), Problem>),
+    /// A line inside `admin`.
+    Admin(fn(&mut Admin, &Args<'_>, &mut Scope<'_>) -> Result<(), Problem>),
     /// Something of the whole http block: a format, a zone. The result goes into `scope.http`.
     Http(fn(&Args<'_>, &mut Scope<'_>) -> Result<(), Problem>),
     /// Opens a level of its own, or a list of words.
@@ -80,6 +87,9 @@ impl std::fmt::Debug for Action {
             Self::Location(_) => "Location",
             Self::Rewrite(_) => "Rewrite",
             Self::Upstream(_) => "Upstream",
+            Self::Match(_) => "Match",
+            Self::Registry(_) => "Registry",
+            Self::Admin(_) => "Admin",
             Self::Http(_) => "Http",
             Self::Block(_) => "Block",
             Self::Accepted(_) => "Accepted",
@@ -98,6 +108,9 @@ pub enum Block {
     LimitExcept,
     If,
     Upstream,
+    Match,
+    Registry,
+    Admin,
     Map,
     Geo,
     SplitClients,
@@ -126,6 +139,9 @@ impl Contexts {
     pub const STREAM_UPSTREAM: Self = Self(1 << 11);
     pub const MAIL: Self = Self(1 << 12);
     pub const MAIL_SERVER: Self = Self(1 << 13);
+    pub const MATCH: Self = Self(1 << 14);
+    pub const REGISTRY: Self = Self(1 << 15);
+    pub const ADMIN: Self = Self(1 << 16);
 
     /// http, server and location: where most settings may stand.
     pub const HSL: Self = Self::HTTP.or(Self::SERVER).or(Self::LOCATION);
@@ -133,9 +149,9 @@ impl Contexts {
     pub const HSLI: Self = Self::HSL.or(Self::LOCATION_IF);
     pub const HTTP_SERVER: Self = Self::HTTP.or(Self::SERVER);
     /// Every context of the http block and above.
-    pub const ANY: Self = Self(0x3fff);
+    pub const ANY: Self = Self(0x1_ffff);
 
-    const NAMES: [(Self, &'static str); 14] = [
+    const NAMES: [(Self, &'static str); 17] = [
         (Self::MAIN, "main"),
         (Self::EVENTS, "events"),
         (Self::HTTP, "http"),
@@ -150,6 +166,9 @@ impl Contexts {
         (Self::STREAM_UPSTREAM, "upstream in stream"),
         (Self::MAIL, "mail"),
         (Self::MAIL_SERVER, "server in mail"),
+        (Self::MATCH, "match"),
+        (Self::REGISTRY, "registry"),
+        (Self::ADMIN, "admin"),
     ];
 
     /// Both sets together.

@@ -107,9 +107,13 @@ pub(crate) fn lower(scope: &mut Scope<'_>, node: &Node, process: &Process) -> Ht
     let blocks = run(scope, body, Contexts::HTTP, &mut Target::Level(&mut level));
     // Relations between settings are checked where requests are served: servers may set what http lacks.
     scope.leave();
+    let proxy = &level.location.settings.proxy;
+    scope.resolvers.http_timeout = proxy.resolver_timeout;
+    scope.resolvers.http.clone_from(&proxy.resolver);
     for pending in blocks.iter().filter(|pending| !matches!(pending.block, Block::Server)) {
         scope.current = Some(pending.directive.span);
         let outcome = match pending.block {
+            Block::Match => crate::health::matching::lower(scope, pending.directive),
             Block::Upstream => crate::upstream::lower(scope, pending.directive),
             Block::Map => crate::map::lower(scope, pending.directive),
             Block::Geo => crate::geo::lower(scope, pending.directive),

@@ -180,6 +180,7 @@ fn level_of<'a>(
     let body = node.block.as_deref().unwrap_or_default();
     let blocks = run(scope, body, context, &mut Target::Level(&mut level));
     finish(scope, node, &mut level.location);
+    crate::health::request::finish(scope, &level.location);
     if !scope.met("root") && !scope.met("alias") {
         stretch_alias(&mut level.location, parent_name);
     }

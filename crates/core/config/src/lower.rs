@@ -1,6 +1,7 @@
 //! From the tree to the model: one level after the other.
 
-use weir_model::{Config, Location, Process, Rewrite, Server, Upstream};
+use weir_model::check::Match;
+use weir_model::{Admin, Config, Location, Process, Registry, Rewrite, Server, Upstream};
 use weir_syntax::{Diagnostic, Directive, Severity, Span, Tree};
 
 use crate::args::Args;
@@ -101,6 +102,9 @@ pub(crate) enum Target<'t> {
     Main(&'t mut Process),
     Level(&'t mut Level),
     Upstream(&'t mut Upstream),
+    Match(&'t mut Match),
+    Registry(&'t mut Registry),
+    Admin(&'t mut Admin),
 }
 
 /// An http, server or location level, or a nameless one.
@@ -161,6 +165,9 @@ fn step<'a>(
         }
         (Action::Process(apply), Target::Main(process)) => apply(process, &args, scope)?,
         (Action::Upstream(apply), Target::Upstream(upstream)) => apply(upstream, &args, scope)?,
+        (Action::Match(apply), Target::Match(tests)) => apply(tests, &args, scope)?,
+        (Action::Registry(apply), Target::Registry(registry)) => apply(registry, &args, scope)?,
+        (Action::Admin(apply), Target::Admin(admin)) => apply(admin, &args, scope)?,
         (Action::Http(apply), _) => apply(&args, scope)?,
         (Action::Setting(apply) | Action::Block(Block::Setting(apply)), Target::Level(level)) => {
             apply(&mut level.location.settings, &args, scope)?;

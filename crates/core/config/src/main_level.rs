@@ -218,6 +218,7 @@ pub(crate) fn lower(scope: &mut Scope<'_>, items: &[Node], whole: bool) -> Confi
     let mut config = Config::default();
     let process = &mut config.process;
     process.pid = scope.path(&scope.options.default_pid);
+    process.state_path = scope.path(&scope.options.default_state);
     scope.enter();
     let blocks = run(scope, items, Contexts::MAIN, &mut Target::Main(process));
     scope.leave();
@@ -235,8 +236,13 @@ pub(crate) fn lower(scope: &mut Scope<'_>, items: &[Node], whole: bool) -> Confi
                 run(scope, body, Contexts::EVENTS, &mut Target::Main(process));
                 scope.leave();
             }
+            Block::Registry => crate::control::registry::lower(scope, node, process),
+            Block::Admin => crate::control::admin::lower(scope, node, process),
             _ => config.http = Some(crate::http::lower(scope, node, process)),
         }
+    }
+    if let Some(span) = scope.embedded.filter(|_| whole && config.process.registry.is_none()) {
+        scope.error_when_all_ends(crate::source::without_registry(span));
     }
     if !events && whole {
         scope.error_when_all_ends(

@@ -37,6 +37,8 @@ pub struct Options {
     pub default_root: String,
     pub default_client_body_temp: String,
     pub default_proxy_temp: String,
+    /// The default of `state_path`.
+    pub default_state: String,
 }
 
 impl Default for Options {
@@ -52,6 +54,7 @@ impl Default for Options {
             default_root: "html".to_owned(),
             default_client_body_temp: "client_body_temp".to_owned(),
             default_proxy_temp: "proxy_temp".to_owned(),
+            default_state: "state".to_owned(),
         }
     }
 }

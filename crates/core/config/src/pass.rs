@@ -1,8 +1,7 @@
 //! `proxy_pass`: a group of peers, or a URL with variables.
 
 use weir_model::{
-    Handler, Keepalive, ListenAddress, Location, LocationKind, Method, Millis, Peer, ProxyPass, ProxyTarget,
-    Upstream,
+    Handler, Keepalive, ListenAddress, Location, LocationKind, Method, Peer, ProxyPass, ProxyTarget, Upstream,
 };
 use weir_syntax::Span;
 
@@ -124,7 +123,7 @@ fn implicit(
             (peers.collect(), port, format!("{host}:{port}"))
         }
     };
-    let peers = addresses.into_iter().map(|address| peer(address, &server)).collect();
+    let peers = addresses.into_iter().map(|address| Peer::new(address, &server)).collect();
     Ok(Upstream {
         name: name.to_owned(),
         implicit: true,
@@ -140,20 +139,4 @@ fn implicit(
         check_panic: true,
         resolver: None,
     })
-}
-
-/// A peer with the defaults of a `server` line.
-pub(crate) fn peer(address: ListenAddress, server: &str) -> Peer {
-    Peer {
-        address,
-        server: server.to_owned(),
-        weight: 1,
-        max_conns: 0,
-        max_fails: 1,
-        fail_timeout: Millis(10_000),
-        backup: false,
-        down: false,
-        drain: false,
-        route: None,
-    }
 }

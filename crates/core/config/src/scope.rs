@@ -23,6 +23,16 @@ pub struct Scope<'e> {
     pub(crate) listens: crate::listen::Listens,
     /// Of the `upstream` block that is open.
     pub(crate) balancing: crate::upstream::Balancing,
+    /// Of the `upstream` block that is open, as are the next two.
+    pub(crate) upsync: crate::source::upsync::Lines,
+    pub(crate) check: crate::health::check::Lines,
+    pub(crate) resolvers: crate::resolver::Resolvers,
+    /// The first line that names the registry inside.
+    pub(crate) embedded: Option<Span>,
+    /// All `match` blocks.
+    pub(crate) matches: Vec<weir_model::check::Match>,
+    /// The `health_check` lines of the location that is open.
+    pub(crate) health_checks: Vec<crate::health::request::Asked>,
     pub(crate) notes: Vec<Noted>,
     /// The end of the http block, when the files have one.
     pub(crate) http_close: Option<Span>,
@@ -57,6 +67,12 @@ impl<'e> Scope<'e> {
             zones: Zones::default(),
             listens: crate::listen::Listens::default(),
             balancing: crate::upstream::Balancing::default(),
+            upsync: crate::source::upsync::Lines::default(),
+            check: crate::health::check::Lines::default(),
+            resolvers: crate::resolver::Resolvers::default(),
+            embedded: None,
+            matches: Vec::new(),
+            health_checks: Vec::new(),
             notes: Vec::new(),
             http_close: None,
             current: None,
@@ -93,6 +109,11 @@ impl<'e> Scope<'e> {
     pub(crate) fn warn(&mut self, problem: Problem) {
         let stood = self.current;
         self.note(Severity::Warning, problem, stood, stood);
+    }
+
+    /// Notes a warning in a directive that was lowered before.
+    pub(crate) fn warn_at(&mut self, directive: Span, problem: Problem) {
+        self.note(Severity::Warning, problem, Some(directive), Some(directive));
     }
 
     /// Notes an error in a directive.

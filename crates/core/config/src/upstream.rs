@@ -1,9 +1,8 @@
 //! The `upstream` block: servers, balancing method, idle connections, sessions.
 
-use weir_model::{Keepalive, ListenAddress, Method, Millis, Sticky, Template, Upstream};
+use weir_model::{Keepalive, Method, Millis, Sticky, Template, Upstream};
 use weir_syntax::Directive as Node;
 
-use crate::address::Authority;
 use crate::args::{Args, Unit, number, size, time};
 use crate::directive::{Action, Arity, Block, Contexts, Directive, Problem};
 use crate::lower::{Target, run};
@@ -16,6 +15,12 @@ pub(crate) struct Balancing {
     chosen: bool,
     /// The method that was named last takes no `backup`.
     no_backup: bool,
+}
+
+impl Balancing {
+    pub(crate) const fn no_backup(&self) -> bool {
+        self.no_backup
+    }
 }
 
 const IN: Directive =
@@ -36,9 +41,9 @@ pub(crate) const DIRECTIVES: &[Directive] = &[
         name: "server",
         arguments: Arity::AtLeast(1),
         repeat: true,
-        syntax: "ADDRESS [weight=NUMBER] [max_conns=NUMBER] [max_fails=NUMBER] [fail_timeout=TIME] [backup] [down] [drain] [route=TEXT]",
-        doc: "A server of the group; a name with several addresses counts as several.",
-        action: Action::Upstream(server),
+        syntax: "ADDRESS [weight=NUMBER] [max_conns=NUMBER] [max_fails=NUMBER] [fail_timeout=TIME] [backup] [down] [drain] [route=TEXT] [resolve] [service=NAME]",
+        doc: "A server of the group; a name with several addresses counts as several, with resolve as they come and go.",
+        action: Action::Upstream(crate::peer::server),
         ..IN
     },
     Directive {
@@ -159,21 +164,6 @@ pub(crate) const DIRECTIVES: &[Directive] = &[
         action: Action::Upstream(sticky),
         ..IN
     },
-    Directive {
-        name: "resolver",
-        arguments: Arity::AtLeast(1),
-        syntax: "ADDRESS ... [valid=TIME]",
-        doc: "The name servers that are asked while serving.",
-        action: Action::Absent("names are resolved once, when the files are read; leave the resolver out"),
-        ..IN
-    },
-    Directive {
-        name: "resolver_timeout",
-        syntax: "TIME",
-        doc: "How long a name server may take.",
-        action: Action::Absent("names are resolved once, when the files are read; leave the resolver out"),
-        ..IN
-    },
 ];
 
 /// Lowers one `upstream` block.
@@ -198,11 +188,18 @@ pub(crate) fn lower(scope: &mut Scope<'_>, node: &Node) -> Result<(), Problem> {
         resolver: None,
     };
     scope.balancing = Balancing::default();
+    scope.upsync = crate::source::upsync::Lines::default();
+    scope.check = crate::health::check::Lines::default();
+    scope.resolvers.open();
     scope.enter();
     let errors = scope.errors();
     run(scope, args.body(), Contexts::UPSTREAM, &mut Target::Upstream(&mut upstream));
     scope.leave();
-    if scope.errors() == errors && node.close.is_some() {
+    crate::source::upsync::finish(scope, &mut upstream);
+    crate::health::check::finish(scope, &mut upstream);
+    crate::resolver::finish(scope, node, &mut upstream);
+    // What a source says comes later, and is enough.
+    if scope.errors() == errors && node.close.is_some() && upstream.sources.is_empty() {
         if upstream.peers.is_empty() {
             let problem = Problem::new("no servers are inside upstream")
                 .help("at least one server line is expected: server ADDRESS:PORT;");
@@ -223,84 +220,6 @@ fn choose(upstream: &mut Upstream, scope: &mut Scope<'_>, method: Method, no_bac
     }
     upstream.method = method;
     scope.balancing = Balancing { chosen: true, no_backup };
-}
-
-fn server(upstream: &mut Upstream, args: &Args<'_>, scope: &mut Scope<'_>) -> Result<(), Problem> {
-    let text = args.text(0);
-    let mut line = crate::pass::peer(ListenAddress::Unix(String::new()), text);
-    for i in 1..args.len() {
-        parameter(&mut line, args, i, scope.balancing.no_backup)?;
-    }
-    let span = args.word(0).span;
-    let authority = Authority::parse(text, false)
-        .map_err(|words| Problem::new(format!(r#"{words} in upstream "{text}""#)).at(span))?;
-    let addresses = match authority {
-        Authority::Unix { path, .. } => vec![ListenAddress::Unix(path.to_owned())],
-        Authority::Inet { host, port, .. } => {
-            let port = port.unwrap_or(80);
-            let found = scope.resolve(host, &format!(r#"upstream "{text}""#), span)?;
-            found.into_iter().map(|address| ListenAddress::Inet((address, port).into())).collect()
-        }
-    };
-    upstream.peers.extend(addresses.into_iter().map(|address| weir_model::Peer { address, ..line.clone() }));
-    Ok(())
-}
-
-/// What a `server` line takes.
-const PARAMETERS: [&str; 8] =
-    ["weight=", "max_conns=", "max_fails=", "fail_timeout=", "backup", "down", "drain", "route="];
-
-/// The longest `route=`, as in nginx.
-const ROUTE: usize = 32;
-
-fn parameter(line: &mut weir_model::Peer, args: &Args<'_>, i: usize, no_backup: bool) -> Result<(), Problem> {
-    let word = args.text(i);
-    let (key, value) = word.split_once('=').map_or((word, None), |(key, value)| (key, Some(value)));
-    let invalid = || args.invalid_parameter(i);
-    let counted =
-        |value: &str| number(value).map(|n| u32::try_from(n).unwrap_or(u32::MAX)).ok_or_else(invalid);
-    match (key, value) {
-        ("weight", Some(value)) => {
-            line.weight = counted(value)?;
-            if line.weight == 0 {
-                return Err(invalid().help("a weight is at least 1; down takes a server out"));
-            }
-        }
-        ("max_conns", Some(value)) => line.max_conns = counted(value)?,
-        ("max_fails", Some(value)) => line.max_fails = counted(value)?,
-        ("fail_timeout", Some(value)) => {
-            let seconds = time(value, Unit::Seconds).ok_or_else(invalid)?;
-            line.fail_timeout = Millis(seconds.saturating_mul(1000));
-        }
-        ("backup", None) if no_backup => {
-            return Err(Problem::new(format!(r#"balancing method does not support parameter "{word}""#))
-                .at(args.word(i).span)
-                .help("hash, ip_hash and random know no backup servers"));
-        }
-        ("backup", None) => line.backup = true,
-        ("down", None) => {
-            line.down = true;
-            line.drain = false;
-        }
-        ("drain", None) => {
-            line.drain = true;
-            line.down = false;
-        }
-        ("route", Some("")) => return Err(Problem::new("route is empty").at(args.word(i).span)),
-        ("route", Some(value)) if value.len() > ROUTE => {
-            return Err(Problem::new(format!("route is longer than {ROUTE}")).at(args.word(i).span));
-        }
-        ("route", Some(value)) => line.route = Some(value.to_owned()),
-        ("resolve", None) | ("service" | "slow_start", Some(_)) => {
-            return Err(Problem::new(format!(
-                r#""{key}" parameter of "server" is not supported by this version of Weir"#
-            ))
-            .at(args.word(i).span)
-            .help("names are resolved once, when the files are read; leave the parameter out"));
-        }
-        _ => return Err(args.unknown_parameter(i, &PARAMETERS)),
-    }
-    Ok(())
 }
 
 fn hash(upstream: &mut Upstream, args: &Args<'_>, scope: &mut Scope<'_>) -> Result<(), Problem> {

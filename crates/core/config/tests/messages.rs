@@ -47,7 +47,7 @@ fn suggestions_name_the_nearest_word_and_the_contexts() {
     let failure = machine.load().expect_err("the word is wrong");
     assert_eq!(
         failure.first().expect("an error").help,
-        [r#"did you mean "listen"? it is allowed in server"#]
+        [r#"did you mean "listen"? it is allowed in server, registry, admin"#]
     );
     let machine = Machine::with("events {}\nhttp {\n upstream a { server 10.0.0.1; }\n internal;\n}\n");
     let failure = machine.load().expect_err("the place is wrong");
@@ -221,7 +221,7 @@ fn upstream_errors() {
     );
     refused(
         "upstream a { server app.test resolve; }",
-        r#""resolve" parameter of "server" is not supported by this version of Weir in /w/nginx.conf:3"#,
+        r#"no resolver defined to resolve names at run time in upstream "a" in /w/nginx.conf:3"#,
     );
     refused("upstream a { zone a 1k; server 10.0.0.1; }", r#"zone "a" is too small in /w/nginx.conf:3"#);
     refused(
@@ -311,7 +311,7 @@ fn errors_come_in_the_order_of_the_files() {
 #[test]
 fn what_is_known_and_not_there_is_refused_by_name() {
     refused(
-        "resolver 127.0.0.1;",
-        r#""resolver" directive is not supported by this version of Weir in /w/nginx.conf:3"#,
+        "ssl_certificate a.pem;",
+        r#""ssl_certificate" directive is not supported by this version of Weir in /w/nginx.conf:3"#,
     );
 }

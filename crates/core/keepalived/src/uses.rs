@@ -203,9 +203,6 @@ fn group_files(draft: &mut GroupDraft, line: &Line<'_>, scope: &mut Scope<'_>) {
 
 /// A dead upstream is dead for all nodes that share it, so it may move a priority and never give an address away.
 fn upstreams(draft: &mut Draft, line: &Line<'_>, scope: &mut Scope<'_>) {
-    // Without traffic a node that is backup would never see an upstream come back.
-    let message = "track_upstream has no effect yet: upstreams are followed when they are checked actively";
-    scope.advise(line.span(), message, "use a vrrp_script that asks the service until then");
     for item in line.items() {
         let options = Line::new(item);
         let name = &item.name.text;

@@ -20,6 +20,12 @@ pub trait Machine {
     /// # Errors
     /// Why not.
     fn script(&self, script: &Script, globals: &Globals) -> Result<(), ScriptFault>;
+
+    /// Whether a file is there and everybody may read it.
+    fn is_readable_by_all(&self, path: &str) -> bool {
+        let _ = path;
+        false
+    }
 }
 
 /// What is wrong with a script; the texts name the path.

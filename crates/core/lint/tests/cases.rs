@@ -61,7 +61,8 @@ impl weir_config::Environment for Files {
     }
 }
 
-/// A host called box with eth0 and 192.0.2.1; scripts below /good can be run, those below /open by all be changed.
+/// A host called box with eth0 and 192.0.2.1; scripts below /good can be run, those below /open by all be changed; every
+/// user can read files whose names begin with `open`.
 struct Box;
 
 impl Machine for Box {
@@ -75,6 +76,10 @@ impl Machine for Box {
 
     fn host_name(&self) -> &str {
         "box.test"
+    }
+
+    fn is_readable_by_all(&self, path: &str) -> bool {
+        path.starts_with("open")
     }
 
     fn script(&self, script: &Script, _: &Globals) -> Result<(), ScriptFault> {
@@ -92,7 +97,7 @@ fn outcome(text: &str) -> (String, Vec<&'static str>) {
     let proxies: Vec<weir_config::Loaded> = files
         .0
         .keys()
-        .filter(|name| name.contains("nginx"))
+        .filter(|name| name.ends_with("nginx.conf"))
         .map(|name| {
             let options = Options { prefix: String::new(), conf_path: name.clone(), ..Options::default() };
             weir_config::load(&options, &files).unwrap_or_else(|failure| panic!("{failure}"))
@@ -101,13 +106,13 @@ fn outcome(text: &str) -> (String, Vec<&'static str>) {
     let routers: Vec<(&String, weir_keepalived::Loaded)> = files
         .0
         .keys()
-        .filter(|name| !name.contains("nginx"))
+        .filter(|name| name.ends_with(".conf") && !name.contains("nginx"))
         .map(|name| {
             let loaded = weir_keepalived::load(name, &Settings::default(), &files);
             (name, loaded.unwrap_or_else(|failure| panic!("{failure}")))
         })
         .collect();
-    let nodes: Vec<Node<'_>> = routers
+    let mut nodes: Vec<Node<'_>> = routers
         .iter()
         .map(|(name, loaded)| Node {
             name: name.trim_end_matches(".conf").to_owned(),
@@ -116,6 +121,10 @@ fn outcome(text: &str) -> (String, Vec<&'static str>) {
             here: false,
         })
         .collect();
+    if nodes.is_empty() {
+        let nginx = proxies.iter().collect();
+        nodes.push(Node { name: "box".to_owned(), nginx, keepalived: None, here: true });
+    }
     let mut shown = String::new();
     let mut ids = Vec::new();
     for finding in lint(&nodes, Some(&Box)) {

@@ -76,6 +76,8 @@ pub struct Proxy {
     pub next_upstream_timeout: Millis,
     /// `resolver`: who is asked for a host that a variable names.
     pub resolver: Option<Resolver>,
+    /// `resolver_timeout`, also where no resolver is set.
+    pub resolver_timeout: Millis,
 }
 
 /// `proxy_bind`.
@@ -209,6 +211,7 @@ impl Default for Proxy {
             next_upstream_tries: 0,
             next_upstream_timeout: Millis(0),
             resolver: None,
+            resolver_timeout: Millis(30_000),
         }
     }
 }

@@ -30,7 +30,8 @@ pub struct Source {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
-    /// Keys below a path of Consul's KV store, one peer each; the path begins with `/v1/kv/`.
+    /// Keys below a path of Consul's KV store, one peer each; the path begins with `/v1/kv/`. Here and in the next two
+    /// it may end with a query of its own: `?dc=east`.
     ConsulKv {
         store: Store,
         path: String,
@@ -40,7 +41,7 @@ pub enum Origin {
         store: Store,
         path: String,
     },
-    /// `/v1/health/service/NAME`.
+    /// `/v1/health/service/NAME`, as in `/v1/health/service/app?tag=v2&passing`.
     ConsulHealth {
         store: Store,
         path: String,
@@ -60,6 +61,33 @@ pub enum Origin {
     Folder {
         path: String,
     },
+}
+
+impl Origin {
+    /// The store that is asked; DNS and folders have none.
+    #[must_use]
+    pub const fn store(&self) -> Option<&Store> {
+        match self {
+            Self::ConsulKv { store, .. }
+            | Self::ConsulServices { store, .. }
+            | Self::ConsulHealth { store, .. }
+            | Self::Etcd2 { store, .. }
+            | Self::Etcd3 { store, .. } => Some(store),
+            Self::Dns(_) | Self::Folder { .. } => None,
+        }
+    }
+
+    /// The same to be changed.
+    pub const fn store_mut(&mut self) -> Option<&mut Store> {
+        match self {
+            Self::ConsulKv { store, .. }
+            | Self::ConsulServices { store, .. }
+            | Self::ConsulHealth { store, .. }
+            | Self::Etcd2 { store, .. }
+            | Self::Etcd3 { store, .. } => Some(store),
+            Self::Dns(_) | Self::Folder { .. } => None,
+        }
+    }
 }
 
 /// How a store is reached.

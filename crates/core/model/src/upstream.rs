@@ -90,6 +90,28 @@ pub struct Peer {
     pub down: bool,
     pub drain: bool,
     pub route: Option<String>,
+    /// How long a peer that comes back takes to its whole weight; 0: at once.
+    pub slow_start: Millis,
+}
+
+impl Peer {
+    /// A peer with the defaults of a `server` line; `server` is its text before names were resolved.
+    #[must_use]
+    pub fn new(address: ListenAddress, server: &str) -> Self {
+        Self {
+            address,
+            server: server.to_owned(),
+            weight: 1,
+            max_conns: 0,
+            max_fails: 1,
+            fail_timeout: Millis(10_000),
+            backup: false,
+            down: false,
+            drain: false,
+            route: None,
+            slow_start: Millis(0),
+        }
+    }
 }
 
 /// The pool of idle connections of one data thread.

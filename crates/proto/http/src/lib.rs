@@ -7,7 +7,7 @@ pub mod credentials;
 pub mod evaluate;
 pub mod log_line;
 pub mod lookup;
-mod named;
+pub mod named;
 pub mod pass;
 pub mod redirect;
 pub mod request;

@@ -34,7 +34,8 @@ pub(crate) fn join_with<'a>(
     found
 }
 
-pub(crate) fn argument(args: &[u8], name: &[u8], out: &mut Vec<u8>) -> bool {
+/// Appends the value of the argument `name` of a query, and tells whether it is there.
+pub fn argument(args: &[u8], name: &[u8], out: &mut Vec<u8>) -> bool {
     for pair in args.split(|&byte| byte == b'&') {
         if let Some(at) = memchr::memchr(b'=', pair)
             && pair[..at].eq_ignore_ascii_case(name)

@@ -17,7 +17,7 @@ use crate::connection::Client;
 use crate::filter::{Filter, Output, ssi::Pages};
 use crate::live::Live;
 use crate::world::World;
-use crate::{access, body, files, log, mirror, proxy, respond, stages, status, subrequest};
+use crate::{access, body, files, log, mirror, peer_pages, proxy, respond, stages, status, subrequest};
 
 /// What becomes of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -197,8 +197,8 @@ impl<'c> Exchange<'c> {
             Handler::Proxy(pass) => Box::pin(proxy::pass(self, pass)).await,
             Handler::StubStatus => status::stub(self).await,
             Handler::EmptyGif => status::empty_gif(self).await,
-            Handler::UpstreamShow => status::upstream_show(self).await,
-            Handler::CheckStatus(format) => status::check_status(self, *format).await,
+            Handler::UpstreamShow => peer_pages::upstream_show(self).await,
+            Handler::CheckStatus(format) => peer_pages::check_status(self, *format).await,
         }
     }
 

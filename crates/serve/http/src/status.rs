@@ -42,16 +42,3 @@ pub(crate) async fn empty_gif(exchange: &mut Exchange<'_>) -> Next {
     }
     respond::text(exchange, 200, b"image/gif", PIXEL).await
 }
-
-/// `upstream_show`.
-pub(crate) async fn upstream_show(exchange: &mut Exchange<'_>) -> Next {
-    respond::text(exchange, 200, b"text/plain", b"No upstreams defined").await
-}
-
-/// `check_status`.
-pub(crate) async fn check_status(
-    exchange: &mut Exchange<'_>,
-    _format: weir_model::CheckStatusFormat,
-) -> Next {
-    respond::text(exchange, 500, b"text/plain", b"").await
-}

@@ -1,30 +1,39 @@
 //! A data thread: one runtime, its listeners, its connections and its share of every pool.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::task::Waker;
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{Relaxed, Release},
+};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use rustix::net::SocketFlags;
 use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixListener};
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use weir_log::{AccessOptions, AccessSink, Errno, clock};
-use weir_model::{Level, ListenAddress, LogTarget, Upstream};
+use weir_model::{Level, ListenAddress, LogTarget, Upstream, UpstreamKey};
 
 use crate::buffers::Buffers;
 use crate::connection::{self, Client};
 use crate::deadline;
 use crate::live::{Live, Prepared};
 use crate::log_files::LogFiles;
-use crate::proxy::pool::Pool;
+use crate::membership::Membership;
+use crate::orders::{Order, Orders};
+use crate::resolve::Resolve;
 use crate::stream::Stream;
+use crate::upstream::UpstreamLive;
 
 /// Counters of one thread; only it writes them, everybody may read.
 #[derive(Debug, Default)]
@@ -38,6 +47,8 @@ pub(crate) struct Counters {
     pub(crate) waiting: AtomicU64,
     /// Timers of the event loop that fired: a loop that is stuck, and only that, stands still here.
     pub(crate) beats: AtomicU64,
+    /// The highest change that the thread serves.
+    pub(crate) served: AtomicU64,
     /// Connections that still run a request of an older generation.
     pub(crate) outdated: AtomicU64,
     /// Set once the thread has ended.
@@ -45,18 +56,15 @@ pub(crate) struct Counters {
 }
 
 /// What all threads of a worker share.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Shared {
     pub(crate) serial: AtomicU64,
     pub(crate) counters: std::sync::RwLock<Vec<Arc<Counters>>>,
     pub(crate) hostname: String,
-}
-
-/// Orders to a thread.
-pub(crate) enum Order {
-    Apply { prepared: Arc<Prepared>, listeners: Vec<Vec<OwnedFd>>, done: std::sync::mpsc::Sender<()> },
-    Reopen { files: Arc<HashMap<LogTarget, Arc<OwnedFd>>> },
-    Quit { limit: Option<Duration> },
+    /// For `proxy_pass` to a host that a variable names.
+    pub(crate) resolve: Option<Arc<dyn Resolve>>,
+    /// Rung when a thread serves a higher change.
+    pub(crate) progress: Notify,
 }
 
 type SinkKey = (LogTarget, Option<usize>, Option<u64>, Option<u8>);
@@ -70,12 +78,15 @@ pub(crate) struct Thread {
     pub(crate) log_files: RefCell<LogFiles>,
     live: RefCell<Option<Rc<Live>>>,
     sinks: RefCell<HashMap<SinkKey, Rc<AccessSink>>>,
-    pools: RefCell<HashMap<(String, u16, bool), Rc<Pool>>>,
+    /// Those of the present generation.
+    upstreams: RefCell<HashMap<UpstreamKey, Rc<UpstreamLive>>>,
+    /// Where the next request to a resolved name begins among its addresses.
+    pub(crate) turn: Cell<usize>,
     listeners: RefCell<Vec<AbortHandle>>,
     pub(crate) quitting: Cell<bool>,
     wakers: RefCell<Vec<Option<Waker>>>,
     free_wakers: RefCell<Vec<usize>>,
-    pub(crate) drained: tokio::sync::Notify,
+    pub(crate) drained: Notify,
     flush: FlushList,
 }
 
@@ -122,12 +133,13 @@ impl Thread {
             log_files: RefCell::default(),
             live: RefCell::new(None),
             sinks: RefCell::default(),
-            pools: RefCell::default(),
+            upstreams: RefCell::default(),
+            turn: Cell::new(index),
             listeners: RefCell::default(),
             quitting: Cell::new(false),
             wakers: RefCell::default(),
             free_wakers: RefCell::default(),
-            drained: tokio::sync::Notify::new(),
+            drained: Notify::new(),
             flush: FLUSH.with(Rc::clone),
         }
     }
@@ -159,16 +171,32 @@ impl Thread {
         self.index as u64
     }
 
-    pub(crate) fn pool(&self, upstream: &Upstream) -> Rc<Pool> {
-        let key = (upstream.name.clone(), upstream.port, upstream.implicit);
-        let mut pools = self.pools.borrow_mut();
-        let pool = pools.entry(key).or_insert_with(|| Rc::new(Pool::default()));
-        pool.set_limits(if upstream.implicit {
-            weir_model::Keepalive { connections: 0, ..upstream.keepalive }
-        } else {
-            upstream.keepalive
-        });
-        Rc::clone(pool)
+    /// An upstream with these peers from now on; the same one as in the generation before.
+    pub(crate) fn upstream(&self, upstream: &Upstream, membership: Arc<Membership>) -> Rc<UpstreamLive> {
+        let mut upstreams = self.upstreams.borrow_mut();
+        let live = match upstreams.entry(upstream.key()) {
+            Entry::Occupied(known) => {
+                known.get().follow(membership);
+                Rc::clone(known.get())
+            }
+            Entry::Vacant(free) => {
+                Rc::clone(free.insert(Rc::new(UpstreamLive::new(upstream, membership, self.seed()))))
+            }
+        };
+        live.set_keepalive(upstream);
+        live
+    }
+
+    fn publish(&self, key: &UpstreamKey, membership: Arc<Membership>) {
+        if let Some(upstream) = self.upstreams.borrow().get(key) {
+            upstream.follow(membership);
+        }
+    }
+
+    /// Says which change is served from now on.
+    fn serves(&self, change: u64) {
+        self.counters.served.store(change, Release);
+        self.shared.progress.notify_waiters();
     }
 
     pub(crate) fn sink(
@@ -229,9 +257,16 @@ impl Thread {
         }
     }
 
-    fn apply(self: &Rc<Self>, prepared: Arc<Prepared>, listeners: Vec<Vec<OwnedFd>>) {
-        let live = Rc::new(Live::new(Arc::clone(&prepared), self));
+    fn apply(
+        self: &Rc<Self>,
+        prepared: Arc<Prepared>,
+        memberships: Vec<Arc<Membership>>,
+        listeners: Vec<Vec<OwnedFd>>,
+    ) {
+        let live = Rc::new(Live::new(Arc::clone(&prepared), memberships, self));
         *self.live.borrow_mut() = Some(Rc::clone(&live));
+        let keys: HashSet<_> = prepared.site.http().upstreams.iter().map(Upstream::key).collect();
+        self.upstreams.borrow_mut().retain(|key, _| keys.contains(key));
         // Accepting is handed to new tasks as a whole: what waits in a socket's queue stays there meanwhile.
         let mut running = self.listeners.borrow_mut();
         running.drain(..).for_each(|task| task.abort());
@@ -254,6 +289,24 @@ impl Thread {
         self.counters.outdated.store(0, Relaxed);
     }
 
+    fn obey(self: &Rc<Self>, order: Order) {
+        match order {
+            Order::Apply { change, prepared, memberships, listeners, done } => {
+                self.apply(prepared, memberships, listeners);
+                self.serves(change);
+                // The worker waits for every thread; one that is gone does not.
+                let _ = done.send(());
+            }
+            Order::Publish { change, key, membership } => {
+                self.publish(&key, membership);
+                self.serves(change);
+            }
+            Order::Count { change } => self.serves(change),
+            Order::Reopen { files } => self.reopen(&files),
+            Order::Quit { .. } => self.quit(),
+        }
+    }
+
     fn reopen(&self, files: &HashMap<LogTarget, Arc<OwnedFd>>) {
         self.log_files.borrow_mut().clear();
         for (key, sink) in self.sinks.borrow().iter() {
@@ -268,8 +321,8 @@ impl Thread {
         for task in self.listeners.borrow_mut().drain(..) {
             task.abort();
         }
-        for pool in self.pools.borrow().values() {
-            pool.clear();
+        for upstream in self.upstreams.borrow().values() {
+            upstream.clear();
         }
         self.wake_all();
         if self.counters.active.load(Relaxed) == 0 {
@@ -350,12 +403,7 @@ async fn accept(thread: Rc<Thread>, address: Rc<ListenAddress>, listening: Liste
 }
 
 /// Runs a data thread until it has quit.
-pub(crate) fn run(
-    index: usize,
-    shared: Arc<Shared>,
-    counters: Arc<Counters>,
-    orders: UnboundedReceiver<Order>,
-) {
+pub(crate) fn run(index: usize, shared: Arc<Shared>, counters: Arc<Counters>, orders: Arc<Orders>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -366,36 +414,57 @@ pub(crate) fn run(
         })
         .build_local(tokio::runtime::LocalOptions::default())
         .expect("a thread can make an event loop");
-    let done = Arc::clone(&counters);
-    runtime.block_on(control(Rc::new(Thread::new(index, shared, counters)), orders));
+    let done =
+        Done { counters: Arc::clone(&counters), orders: Arc::clone(&orders), shared: Arc::clone(&shared) };
+    runtime.block_on(control(Rc::new(Thread::new(index, shared, counters)), &orders));
     drop(runtime);
     FLUSH.with(|sinks| sinks.borrow_mut().drain(..).for_each(|sink| sink.finish()));
     drop(CLOSING.take());
-    done.finished.store(true, Relaxed);
+    drop(done);
 }
 
-async fn control(thread: Rc<Thread>, mut orders: UnboundedReceiver<Order>) {
+/// Tells at its end, however it comes, that nobody need wait for the thread.
+struct Done {
+    counters: Arc<Counters>,
+    orders: Arc<Orders>,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        self.counters.finished.store(true, Relaxed);
+        self.orders.close();
+        self.shared.progress.notify_waiters();
+    }
+}
+
+async fn control(thread: Rc<Thread>, orders: &Orders) {
     let beat = tokio::task::spawn_local(heartbeat(Rc::clone(&thread)));
-    while let Some(order) = orders.recv().await {
+    let mut end: Option<Pin<Box<dyn Future<Output = ()>>>> = None;
+    loop {
+        let ended = poll_fn(|cx| end.as_mut().map_or(Poll::Pending, |end| end.as_mut().poll(cx)));
+        let order = tokio::select! {
+            order = orders.next() => order,
+            () = ended => break,
+        };
         match order {
-            Order::Apply { prepared, listeners, done } => {
-                thread.apply(prepared, listeners);
-                // The worker waits for every thread; one that is gone does not.
-                let _ = done.send(());
-            }
-            Order::Reopen { files } => thread.reopen(&files),
             Order::Quit { limit } => {
                 thread.quit();
-                let drained = thread.drained.notified();
-                match limit {
-                    Some(limit) => drop(tokio::time::timeout(limit, drained).await),
-                    None => drained.await,
-                }
-                break;
+                end = Some(Box::pin(drained(Rc::clone(&thread), limit)));
             }
+            order => thread.obey(order),
         }
     }
     beat.abort();
+}
+
+/// Waits until the last connection is gone, `limit` at most.
+async fn drained(thread: Rc<Thread>, limit: Option<Duration>) {
+    let drained = thread.drained.notified();
+    match limit {
+        Some(limit) => drop(tokio::time::timeout(limit, drained).await),
+        None => drained.await,
+    }
 }
 
 /// Milliseconds between two alerts about access logs that cannot be written: a full disk stays full for a while.
@@ -417,8 +486,10 @@ async fn heartbeat(thread: Rc<Thread>) {
             continue;
         }
         let now = clock::tick().mono_ms;
-        for pool in thread.pools.borrow().values() {
-            pool.sweep(now);
+        for upstream in thread.upstreams.borrow().values() {
+            if let Some(text) = upstream.sweep(now) {
+                thread.live().shared.main_log.note(Level::Error, format_args!("{text}"));
+            }
         }
         if now >= quiet_until && thread.tell_losses() {
             quiet_until = now + LOSSES_MS;

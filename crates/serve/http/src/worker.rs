@@ -3,15 +3,18 @@
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::time::Duration;
 
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use weir_balance::Member;
 use weir_http::Site;
 use weir_model::{Config, LogTarget, WorkerCount};
 
 use crate::live::Prepared;
-use crate::thread::{self, Counters, Order, Shared};
+use crate::orders::{Order, Orders};
+use crate::publisher::{Publisher, Running};
+use crate::resolve::Resolve;
+use crate::thread::{self, Counters, Shared};
 
 /// Bytes of a data thread's stack. Pages that include one another to the greatest depth need the most; what is
 /// never used costs no memory.
@@ -27,16 +30,16 @@ pub struct Generation {
     pub listeners: Vec<Vec<OwnedFd>>,
     /// Open files of all logs.
     pub logs: HashMap<LogTarget, OwnedFd>,
-}
-
-struct Running {
-    orders: UnboundedSender<Order>,
-    counters: Arc<Counters>,
+    /// The peers of each upstream, in the model's order.
+    pub members: Vec<Vec<Member>>,
+    /// The number of the change that `members` come from; see [`Publisher`].
+    pub change: u64,
 }
 
 /// The data threads of one process.
 pub struct Worker {
     shared: Arc<Shared>,
+    publisher: Publisher,
     threads: Vec<Running>,
     current: Option<Arc<Prepared>>,
 }
@@ -48,50 +51,89 @@ impl Default for Worker {
 }
 
 impl Worker {
-    /// A worker without threads; the first generation starts them.
+    /// A worker without threads; the first generation starts them. Names in variables are not resolved.
     #[must_use]
     pub fn start() -> Self {
-        let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        Self {
-            shared: Arc::new(Shared { hostname, ..Shared::default() }),
-            threads: Vec::new(),
-            current: None,
-        }
+        Self::new(None)
     }
 
-    /// Puts a generation in force on every thread and returns when all serve it.
+    /// The same with somebody who resolves names.
+    #[must_use]
+    pub fn start_with(resolve: Arc<dyn Resolve>) -> Self {
+        Self::new(Some(resolve))
+    }
+
+    fn new(resolve: Option<Arc<dyn Resolve>>) -> Self {
+        let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let shared = Arc::new(Shared { hostname, resolve, ..Shared::default() });
+        let publisher = Publisher::new(Arc::clone(&shared));
+        Self { shared, publisher, threads: Vec::new(), current: None }
+    }
+
+    /// Who gives upstreams other peers between two generations.
+    #[must_use]
+    pub fn publisher(&self) -> Publisher {
+        self.publisher.clone()
+    }
+
+    /// Puts a generation in force on every thread and returns when all serve it. Peers that were published with a higher
+    /// number than the generation's stay.
     ///
     /// # Errors
-    /// When the configuration cannot be compiled; nothing has changed then.
+    /// When the configuration cannot be compiled or the lists of members are not one for each upstream; nothing has
+    /// changed then.
     pub fn apply(&mut self, generation: Generation) -> Result<(), String> {
-        let Generation { number, config, listeners, logs } = generation;
+        let Generation { number, config, listeners, logs, members, change } = generation;
         let count = match config.process.worker_processes {
             WorkerCount::Fixed(count) => count.max(1) as usize,
             WorkerCount::Auto => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         };
         let site = Site::new(config).map_err(|error| error.to_string())?;
+        let upstreams = site.http().upstreams.len();
+        if members.len() != upstreams {
+            let lists = members.len();
+            return Err(format!(
+                "there are {lists} lists of peers for {upstreams} upstreams, which has to be one for each"
+            ));
+        }
+        let sockets = distribute(listeners, count)?;
         let prepared = Arc::new(Prepared::new(number, site, logs, self.current.as_deref()));
         while self.threads.len() < count {
             self.spawn()?;
         }
-        let mut sockets = distribute(listeners, count)?;
-        let (done, all) = std::sync::mpsc::channel();
-        let mut asked = 0;
-        sockets.resize_with(self.threads.len(), Vec::new);
-        for (running, listeners) in self.threads.iter().zip(sockets) {
-            let order = Order::Apply { prepared: Arc::clone(&prepared), listeners, done: done.clone() };
-            if running.orders.send(order).is_ok() {
-                asked += 1;
-            }
-        }
-        drop(done);
-        for _ in 0..asked {
-            all.recv().map_err(|_| "a data thread ended before it took the configuration".to_owned())?;
-        }
+        self.order(&prepared, members, change, sockets)?;
         self.current = Some(prepared);
         // Threads beyond the new number finish what they have; the sockets are shared by the others.
         for surplus in self.threads.drain(count.min(self.threads.len())..) {
-            let _ = surplus.orders.send(Order::Quit { limit: None });
+            let _ = surplus.orders.push(Order::Quit { limit: None });
+        }
+        Ok(())
+    }
+
+    /// Has all threads take a generation.
+    fn order(
+        &self,
+        prepared: &Arc<Prepared>,
+        members: Vec<Vec<Member>>,
+        change: u64,
+        mut sockets: Vec<Vec<Vec<OwnedFd>>>,
+    ) -> Result<(), String> {
+        let (done, all) = std::sync::mpsc::channel();
+        let mut asked = 0;
+        let count = sockets.len();
+        sockets.resize_with(self.threads.len(), Vec::new);
+        // What is published meanwhile stands behind the generation in every queue.
+        let mut board = self.publisher.lock();
+        let (change, memberships) = board.install(change, &prepared.site.http().upstreams, members);
+        for (running, listeners) in self.threads.iter().zip(sockets) {
+            let (prepared, memberships, done) = (Arc::clone(prepared), memberships.clone(), done.clone());
+            let order = Order::Apply { change, prepared, memberships, listeners, done };
+            asked += usize::from(running.orders.push(order));
+        }
+        board.threads = self.threads.iter().take(count).cloned().collect();
+        drop((board, done));
+        for _ in 0..asked {
+            all.recv().map_err(|_| "a data thread ended before it took the configuration".to_owned())?;
         }
         Ok(())
     }
@@ -99,12 +141,15 @@ impl Worker {
     fn spawn(&mut self) -> Result<(), String> {
         let index = self.threads.len();
         let counters = Arc::new(Counters::default());
+        // It has nothing that an earlier change could be missing in.
+        counters.served.store(self.publisher.served(), Release);
         self.shared
             .counters
             .write()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .push(Arc::clone(&counters));
-        let (orders, received) = unbounded_channel();
+        let orders = Arc::new(Orders::default());
+        let received = Arc::clone(&orders);
         let (shared, mine) = (Arc::clone(&self.shared), Arc::clone(&counters));
         std::thread::Builder::new()
             .stack_size(STACK)
@@ -127,14 +172,14 @@ impl Worker {
         }
         let files = Arc::new(files);
         for running in &self.threads {
-            let _ = running.orders.send(Order::Reopen { files: Arc::clone(&files) });
+            let _ = running.orders.push(Order::Reopen { files: Arc::clone(&files) });
         }
     }
 
     /// Graceful end: no new connections, idle ones are closed, requests finish. After `limit` all is closed.
     pub fn quit(&mut self, limit: Option<Duration>) {
         for running in &self.threads {
-            let _ = running.orders.send(Order::Quit { limit });
+            let _ = running.orders.push(Order::Quit { limit });
         }
     }
 

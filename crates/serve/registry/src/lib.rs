@@ -1,2 +1,15 @@
 //! The embedded registry: a durable store with Consul's HTTP API and DNS.
 //! Peers of upstreams and checks of them are left to weir-serve-discovery and weir-serve-health.
+
+mod agent;
+mod catalog;
+mod checks;
+mod dns;
+mod health;
+mod http;
+mod server;
+mod store;
+mod uuid;
+
+pub use server::{Connector, Log, Options, Running, StartError};
+pub use store::{Engine, Identity, OpenError, Watch, WriteError};

@@ -18,7 +18,7 @@ mod user;
 
 pub use error::{BindError, Call, errno_text};
 pub use events::Waker;
-pub use listen::{ListenSpec, add_listeners, apply_options, bound_addr, listen, probe};
+pub use listen::{ListenSpec, add_listeners, apply_options, bind_datagram, bound_addr, listen, probe};
 pub use neighbour::{ArpSocket, NdSocket};
 pub use pass::{recv_with_fds, send_with_fds, socket_pair};
 pub use process::{

@@ -110,6 +110,21 @@ pub fn apply_options(socket: BorrowedFd<'_>, spec: &ListenSpec) -> Result<(), Bi
     start(&socket, spec)
 }
 
+/// Opens a UDP socket; another process of the same user may open the address beside it, as a binary that replaces this one
+/// does.
+pub fn bind_datagram(addr: SocketAddr) -> Result<OwnedFd, BindError> {
+    let told = ListenAddress::Inet(addr);
+    let fail = |call| move |e| BindError::new(call, &ListenAddress::Inet(addr), e);
+    let socket = Socket::new(Domain::for_address(addr), Type::DGRAM.nonblocking(), Some(Protocol::UDP))
+        .map_err(fail(Call::Socket))?;
+    set_reuse_port(&socket, &told)?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(true).map_err(fail(Call::Option("IPV6_V6ONLY")))?;
+    }
+    bind(&socket, &addr.into(), &told)?;
+    Ok(socket.into())
+}
+
 /// Whether an address could be bound, without listening on it; a configuration test must not disturb a server
 /// that runs. An address in use counts as good, because the running server is its likely holder.
 pub fn probe(spec: &ListenSpec) -> Result<(), BindError> {

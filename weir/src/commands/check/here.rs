@@ -40,6 +40,11 @@ impl weir_lint::Machine for Here {
         &self.name
     }
 
+    fn is_readable_by_all(&self, path: &str) -> bool {
+        // The folders above decide as well; a file that is open to all is worth a word all the same.
+        std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.mode() & 0o004 != 0)
+    }
+
     fn script(&self, script: &Script, globals: &Globals) -> Result<(), ScriptFault> {
         let name = script.argv.first().map_or("", String::as_str);
         // `<FILE`: the shell opens it.

@@ -62,8 +62,12 @@ pub(crate) fn defaults(options: &Options, scope: &mut Scope<'_>) -> Settings {
 }
 
 /// Runs when all directives of one level have been read, before its blocks are entered: relations between
-/// settings (buffer sizes) are checked here.
+/// settings (buffer sizes) are checked here, and what two directives make together is put together.
 pub(crate) fn finish(settings: &mut Settings, _: &mut Scope<'_>) -> Result<(), Problem> {
+    let timeout = settings.proxy.resolver_timeout;
+    if let Some(resolver) = &mut settings.proxy.resolver {
+        resolver.timeout = timeout;
+    }
     proxy::check_buffers(&settings.proxy)
 }
 

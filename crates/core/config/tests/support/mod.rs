@@ -19,12 +19,15 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// A machine that knows a few names and has one main file, `/w/nginx.conf`.
+    /// A machine that knows a few names and has one main file, `/w/nginx.conf`, and a folder of tokens and certificates.
     pub(crate) fn with(text: &str) -> Self {
         let mut machine = Self::default();
         machine.names.insert("app.test".to_owned(), vec![address("10.0.0.1")]);
         machine.names.insert("pair.test".to_owned(), vec![address("10.0.0.1"), address("10.0.0.2")]);
-        machine.file("/w/nginx.conf", text)
+        let machine = ["ca.pem", "client.pem", "client.key"]
+            .into_iter()
+            .fold(machine, |machine, name| machine.file(&format!("/w/keys/{name}"), "PEM"));
+        machine.file("/w/keys/token", "from-a-file\n").file("/w/keys/empty", "\n").file("/w/nginx.conf", text)
     }
 
     pub(crate) fn file(mut self, path: &str, text: &str) -> Self {

@@ -7,6 +7,7 @@ mod members;
 mod peers;
 mod preempt;
 mod priority;
+mod upstreams;
 
 use crate::Rule;
 
@@ -18,6 +19,7 @@ const TABLES: &[&[Rule]] = &[
     members::RULES,
     listen::RULES,
     local::RULES,
+    upstreams::RULES,
 ];
 
 /// Every rule.

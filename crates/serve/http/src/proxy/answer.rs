@@ -78,8 +78,8 @@ pub(super) async fn deliver(
     end_try(exchange, started);
     match finished {
         relay::End::Complete { link } => {
-            if let (Some(link), Some(pool)) = (link, peers.pool()) {
-                pool.put(peers.address().clone(), link, clock::mono_ms());
+            if let Some(link) = link {
+                peers.keep(link);
             }
             peers.settle(exchange, Outcome::Success);
             exchange.request.complete = true;

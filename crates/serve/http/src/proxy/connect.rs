@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::pin::pin;
 use std::task::Poll;
+use std::time::Duration;
 
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use weir_log::clock;
@@ -21,6 +22,8 @@ use crate::stream::Stream;
 pub(crate) enum ConnectError {
     Failed(io::Error),
     Timeout,
+    /// The peer was taken away meanwhile.
+    PeerLost,
     /// The client left meanwhile.
     ClientGone,
 }
@@ -33,16 +36,21 @@ pub(crate) fn local_address(exchange: &mut Exchange<'_>, proxy: &Proxy) -> Optio
     text.parse().ok().or_else(|| text.parse().ok().map(|ip| SocketAddr::new(ip, 0)))
 }
 
-/// Connects within `proxy_connect_timeout`.
+/// How often a connection that does not come is compared with what is known of its peer meanwhile.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Connects within `proxy_connect_timeout`, as long as `is_lost` does not say that the peer is gone.
 pub(crate) async fn connect(
     exchange: &mut Exchange<'_>,
     address: &ListenAddress,
     bound: Option<SocketAddr>,
     proxy: &Proxy,
+    is_lost: impl Fn() -> bool,
 ) -> Result<Link, ConnectError> {
     let transparent = proxy.bind.as_ref().is_some_and(|bind| bind.transparent);
     let watch = !proxy.ignore_client_abort && matches!(exchange.sink, Sink::Client);
     let end = deadline::now() + proxy.connect_timeout.duration();
+    let mut look = deadline::now() + LOOK;
     let mut opening = pin!(open(address, bound, transparent));
     let stream = poll_fn(|cx| {
         if let Poll::Ready(opened) = opening.as_mut().poll(cx) {
@@ -51,7 +59,16 @@ pub(crate) async fn connect(
         if watch && exchange.client_gone(cx) {
             return Poll::Ready(Err(ConnectError::ClientGone));
         }
-        exchange.client.deadline.poll(cx, end).map(|()| Err(ConnectError::Timeout))
+        while exchange.client.deadline.poll(cx, look.min(end)).is_ready() {
+            if look >= end {
+                return Poll::Ready(Err(ConnectError::Timeout));
+            }
+            if is_lost() {
+                return Poll::Ready(Err(ConnectError::PeerLost));
+            }
+            look = (look + LOOK).max(deadline::now());
+        }
+        Poll::Pending
     })
     .await?;
     if proxy.socket_keepalive {

@@ -21,14 +21,14 @@ use weir_http::retry::{self, Event, Situation};
 use weir_http::wire::head::Progress;
 use weir_http::wire::response::{ResponseError, ResponseHead};
 use weir_log::{Errno, clock};
-use weir_model::{Level, ListenAddress, Proxy, ProxyPass};
+use weir_model::{Level, Proxy, ProxyPass};
 
 use crate::body::{self, BodyError, Gathered};
 use crate::deadline;
 use crate::exchange::{Exchange, Next, Sink};
 use crate::log;
 use connect::ConnectError;
-use peers::Peers;
+use peers::{NoPeers, Peers};
 use pool::Link;
 use send::{SendError, Sending};
 
@@ -63,9 +63,10 @@ pub(crate) async fn pass(exchange: &mut Exchange<'_>, pass: &ProxyPass) -> Next 
                 return Next::Error(500);
             }
         };
-    let mut peers = match Peers::of(exchange, &live, &destination) {
+    let mut peers = match Peers::of(exchange, &live, proxy, &destination).await {
         Ok(peers) => peers,
-        Err(status) => return Next::Error(status),
+        Err(NoPeers::Status(status)) => return Next::Error(status),
+        Err(NoPeers::ClientGone) => return client_left(exchange),
     };
     let (gathered, streams) = match read_body(exchange, proxy).await {
         Ok(read) => read,
@@ -178,10 +179,7 @@ fn show_body(exchange: &mut Exchange<'_>, gathered: &Gathered) {
 async fn tries(exchange: &mut Exchange<'_>, proxy: &Proxy, peers: &mut Peers, sending: &mut Sending) -> Next {
     let begun = clock::mono_ms();
     let mut redirected = !exchange.request.tries.is_empty();
-    let mut tries_left = peers.tries();
-    if proxy.next_upstream_tries > 0 {
-        tries_left = tries_left.min(proxy.next_upstream_tries);
-    }
+    let mut made = 0_u32;
     let bound = connect::local_address(exchange, proxy);
     let mut fresh_only = false;
     loop {
@@ -191,13 +189,13 @@ async fn tries(exchange: &mut Exchange<'_>, proxy: &Proxy, peers: &mut Peers, se
             };
             let after_redirect = std::mem::take(&mut redirected);
             exchange.request.tries.push(Try::new(name, after_redirect));
-            tries_left = tries_left.saturating_sub(1);
+            made = made.saturating_add(1);
         }
         let started = clock::mono_ms();
-        let outcome = attempt(exchange, proxy, peers, sending, bound, fresh_only, started).await;
+        let outcome = attempt(exchange, proxy, peers, sending, bound, fresh_only, made, started).await;
         let event = match outcome {
             Ok(answered) => {
-                let situation = situation(exchange, proxy, sending, tries_left, begun);
+                let situation = situation(exchange, proxy, sending, peers, made, begun);
                 let event = Event::Status(answered.head.status);
                 if !retry::may_retry(&proxy.next_upstream, event, &situation) {
                     return answer::deliver(exchange, proxy, peers, sending, answered, started).await;
@@ -223,7 +221,7 @@ async fn tries(exchange: &mut Exchange<'_>, proxy: &Proxy, peers: &mut Peers, se
         let uncounted = matches!(event, Event::Status(403 | 404));
         peers.release(if uncounted { Outcome::NextUncounted } else { Outcome::Failure });
         note_end(exchange, event, started);
-        let situation = situation(exchange, proxy, sending, tries_left, begun);
+        let situation = situation(exchange, proxy, sending, peers, made, begun);
         if !retry::may_retry(&proxy.next_upstream, event, &situation) {
             return Next::Error(retry::final_status(event));
         }
@@ -247,16 +245,26 @@ fn situation(
     exchange: &Exchange<'_>,
     proxy: &Proxy,
     sending: &Sending,
-    tries_left: u32,
+    peers: &Peers,
+    made: u32,
     begun: u64,
 ) -> Situation {
     Situation {
-        tries_left,
+        tries_left: tries_left(proxy, peers, made),
         elapsed: clock::mono_ms().saturating_sub(begun),
         timeout: proxy.next_upstream_timeout.0,
         non_idempotent: retry::is_non_idempotent(exchange.request.method()),
         request_sent: sending.sent > 0,
         body_spent: sending.spent,
+    }
+}
+
+/// Tries that a request has after `made` of them (`proxy_next_upstream_tries`).
+fn tries_left(proxy: &Proxy, peers: &Peers, made: u32) -> u32 {
+    let left = peers.tries_left(made);
+    match proxy.next_upstream_tries {
+        0 => left,
+        limit => left.min(limit.saturating_sub(made)),
     }
 }
 
@@ -315,14 +323,13 @@ async fn attempt(
     sending: &mut Sending,
     bound: Option<std::net::SocketAddr>,
     fresh_only: bool,
+    made: u32,
     started: u64,
 ) -> Result<Answered, Failure> {
-    let address = peers.address().clone();
-    let idle =
-        if fresh_only { None } else { peers.pool().and_then(|pool| pool.take(&address, bound, started)) };
+    let idle = if fresh_only { None } else { peers.idle(bound, started) };
     let mut link = match idle {
         Some(link) => link,
-        None => open(exchange, proxy, &address, bound).await?,
+        None => open(exchange, proxy, peers, bound, made).await?,
     };
     if let Some(last) = exchange.request.tries.last_mut() {
         last.connect = Some(clock::mono_ms().saturating_sub(started));
@@ -354,10 +361,12 @@ async fn attempt(
 async fn open(
     exchange: &mut Exchange<'_>,
     proxy: &Proxy,
-    address: &ListenAddress,
+    peers: &Peers,
     bound: Option<std::net::SocketAddr>,
+    made: u32,
 ) -> Result<Link, Failure> {
-    match connect::connect(exchange, address, bound, proxy).await {
+    let is_lost = || proxy.next_upstream.error && tries_left(proxy, peers, made) > 0 && peers.is_lost();
+    match connect::connect(exchange, peers.address(), bound, proxy, is_lost).await {
         Ok(link) => Ok(link),
         Err(ConnectError::Failed(error)) => {
             complain(
@@ -374,6 +383,14 @@ async fn open(
                 format_args!("upstream timed out (110: Connection timed out) while connecting to upstream"),
             );
             Err(Failure::Event(Event::Timeout))
+        }
+        Err(ConnectError::PeerLost) => {
+            complain(
+                exchange,
+                Level::Error,
+                format_args!("upstream server was taken away while connecting to upstream"),
+            );
+            Err(Failure::Event(Event::Error))
         }
         Err(ConnectError::ClientGone) => Err(Failure::ClientGone),
     }

@@ -1,7 +1,7 @@
 //! Idle connections to the peers of one upstream on one thread (`keepalive`).
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::net::SocketAddr;
 
 use weir_model::{Keepalive, ListenAddress};
@@ -81,6 +81,13 @@ impl Pool {
     pub(crate) fn sweep(&self, now: u64) {
         let limit = self.limits.get().timeout.0;
         self.idle.borrow_mut().retain(|idle| now.saturating_sub(idle.since) < limit && is_quiet(&idle.link));
+    }
+
+    /// Closes the connections to these addresses.
+    pub(crate) fn close(&self, addresses: &HashSet<&ListenAddress>) {
+        if !addresses.is_empty() {
+            self.idle.borrow_mut().retain(|idle| !addresses.contains(&idle.address));
+        }
     }
 
     pub(crate) fn clear(&self) {

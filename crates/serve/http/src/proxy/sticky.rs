@@ -2,20 +2,18 @@
 
 use std::sync::Arc;
 
-use md5::{Digest, Md5};
-use weir_balance::{Group, Millis, Peer, Tried};
+use weir_balance::{Millis, Peer};
 use weir_http::answer::number;
 use weir_log::clock;
 use weir_model::{Http, Level, Part, Template, Upstream, Variable};
 
 use super::sessions::{Learnt, Sessions};
 use crate::exchange::Exchange;
+use crate::membership::Membership;
 
-/// The stickiness of one group, shared by all threads.
+/// The stickiness of one upstream, shared by all threads. The ids of its peers stand in their [`Membership`].
 #[derive(Debug)]
 pub(crate) struct Sticky {
-    /// Server id of each peer, in the group's order.
-    servers: Vec<Arc<[u8]>>,
     /// The first that is not empty says where the request wants to go.
     lookup: Vec<Template>,
     kind: Kind,
@@ -59,12 +57,11 @@ pub(super) enum Lesson {
 impl Sticky {
     /// The stickiness of each upstream of a configuration. Sessions of the previous generation stay while their
     /// zone does.
-    pub(crate) fn all(http: &Http, groups: &[Arc<Group>], previous: &[Option<Self>]) -> Vec<Option<Self>> {
-        let upstreams = http.upstreams.iter().zip(groups);
-        upstreams.map(|(upstream, group)| Self::new(upstream, group, previous)).collect()
+    pub(crate) fn all(http: &Http, previous: &[Option<Self>]) -> Vec<Option<Self>> {
+        http.upstreams.iter().map(|upstream| Self::new(upstream, previous)).collect()
     }
 
-    fn new(upstream: &Upstream, group: &Group, previous: &[Option<Self>]) -> Option<Self> {
+    fn new(upstream: &Upstream, previous: &[Option<Self>]) -> Option<Self> {
         let (lookup, kind) = match upstream.sticky.clone()? {
             weir_model::Sticky::Cookie { name, expires, domain, path, httponly, secure, samesite } => {
                 let variable = Template(vec![Part::Variable(Variable::Cookie(name.clone()))]);
@@ -86,7 +83,7 @@ impl Sticky {
                 (lookup, Kind::Learn(Learn { create, sessions, timeout: timeout.0, header }))
             }
         };
-        Some(Self { servers: group.peers().iter().map(server_id).collect(), lookup, kind })
+        Some(Self { lookup, kind })
     }
 
     fn sessions(&self) -> Option<&Arc<Sessions>> {
@@ -101,8 +98,15 @@ impl Sticky {
         first(exchange, &self.lookup)
     }
 
-    /// The peer for a wish. Of several with one id the first that can be had; backups stand behind the primaries.
-    pub(super) fn hint(&self, wish: &[u8], group: &Group, tried: &Tried, now: Millis) -> Option<usize> {
+    /// The peer for a wish. Of several with one id the first that can be had, or else the first; backups stand behind the
+    /// primaries.
+    pub(crate) fn hint(
+        &self,
+        wish: &[u8],
+        membership: &Membership,
+        now: Millis,
+        can_be_had: impl Fn(&Peer) -> bool,
+    ) -> Option<usize> {
         if wish.is_empty() {
             return None;
         }
@@ -114,12 +118,16 @@ impl Sticky {
                 &*session
             }
         };
-        let can_be_had = |peer: &Peer| {
-            let disabled = !group.is_single() && peer.is_disabled(now);
-            !peer.spec.down && !disabled && !peer.is_full() && !tried.contains(peer.index)
-        };
-        let mut peers = self.servers.iter().zip(group.peers());
-        peers.position(|(id, peer)| **id == *server && can_be_had(peer))
+        let mut first = None;
+        for (id, peer) in membership.servers.iter().zip(membership.group.peers()) {
+            if **id == *server {
+                if can_be_had(peer) {
+                    return Some(peer.index);
+                }
+                first = first.or(Some(peer.index));
+            }
+        }
+        first
     }
 
     /// `learn`: the peer answered.
@@ -127,11 +135,11 @@ impl Sticky {
         &self,
         exchange: &mut Exchange<'_>,
         wish: &[u8],
-        peer: usize,
+        server: &Arc<[u8]>,
         lesson: Lesson,
         now: Millis,
     ) {
-        let (Kind::Learn(learn), Some(server)) = (&self.kind, self.servers.get(peer)) else { return };
+        let Kind::Learn(learn) = &self.kind else { return };
         if learn.header != (lesson == Lesson::Header) {
             return;
         }
@@ -150,19 +158,11 @@ impl Sticky {
     }
 
     /// `cookie`: binds the client to a peer.
-    pub(super) fn bind(&self, exchange: &mut Exchange<'_>, peer: usize) {
-        if let (Kind::Cookie(cookie), Some(server)) = (&self.kind, self.servers.get(peer)) {
+    pub(super) fn bind(&self, exchange: &mut Exchange<'_>, server: &[u8]) {
+        if let Kind::Cookie(cookie) = &self.kind {
             let value = cookie.value(exchange, server);
             exchange.request.answer.push(b"Set-Cookie", &value);
         }
-    }
-}
-
-/// `route=`, or MD5 of the address in hexadecimal.
-fn server_id(peer: &Peer) -> Arc<[u8]> {
-    match &peer.spec.route {
-        Some(route) => route.as_bytes().into(),
-        None => format!("{:x}", Md5::digest(&peer.spec.name)).into_bytes().into(),
     }
 }
 
@@ -245,37 +245,31 @@ fn cookie_date(second: i64, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use weir_balance::{Method, PeerSpec};
-    use weir_model::{Keepalive, Millis as Time};
+    use weir_balance::PeerSpec;
+    use weir_model::Millis as Time;
 
     use super::*;
+    use crate::membership::Rules;
 
-    fn peers() -> Vec<PeerSpec> {
+    fn upstream(sticky: weir_model::Sticky) -> Upstream {
+        Upstream { sticky: Some(sticky), ..crate::membership::tests::upstream() }
+    }
+
+    fn membership() -> Membership {
         let spec = |port: u16| PeerSpec::new(format!("127.0.0.1:{port}"));
-        vec![
+        let specs = [
             PeerSpec { route: Some("a".to_owned()), ..spec(1) },
             PeerSpec { route: Some("b".to_owned()), ..spec(2) },
             PeerSpec { route: Some("a".to_owned()), ..spec(3) },
             PeerSpec { route: Some("b".to_owned()), backup: true, ..spec(4) },
             PeerSpec { backup: true, ..spec(5) },
-        ]
+        ];
+        let members = specs.into_iter().map(|spec| (spec, Arc::default())).collect();
+        Membership::new(&Rules::of(&upstream(route())), members, None)
     }
 
-    fn upstream(sticky: weir_model::Sticky) -> Upstream {
-        Upstream {
-            name: "u".to_owned(),
-            implicit: false,
-            port: 0,
-            method: weir_model::Method::RoundRobin,
-            peers: Vec::new(),
-            keepalive: Keepalive::default(),
-            zone: None,
-            sticky: Some(sticky),
-            sources: Vec::new(),
-            checks: Vec::new(),
-            check_panic: true,
-            resolver: None,
-        }
+    fn route() -> weir_model::Sticky {
+        weir_model::Sticky::Route { lookup: Vec::new() }
     }
 
     fn learn(zone: &str, size: u64) -> weir_model::Sticky {
@@ -291,26 +285,22 @@ mod tests {
 
     #[test]
     fn a_hint_is_the_first_peer_of_its_id_that_can_be_had() {
-        let group = Arc::new(Group::new("u".to_owned(), Method::RoundRobin, peers(), None));
-        let sticky = Sticky::new(&upstream(weir_model::Sticky::Route { lookup: Vec::new() }), &group, &[]);
-        let sticky = sticky.expect("it is sticky");
-        let mut selector = weir_balance::Selector::new(Arc::clone(&group), 1);
-        let mut tried = Tried::default();
-        assert_eq!(sticky.hint(b"", &group, &tried, 0), None, "no wish");
-        assert_eq!(sticky.hint(b"c", &group, &tried, 0), None, "nobody's id");
-        assert_eq!(sticky.hint(b"a", &group, &tried, 0), Some(0));
-        let md5 = b"4af0ff4650207200a5f57d4674264612";
-        assert_eq!(sticky.hint(md5, &group, &tried, 0), Some(4), "md5 of 127.0.0.1:5");
-        assert_eq!(selector.pick(&mut tried, b"", Some(0), 0), Some(0));
-        assert_eq!(sticky.hint(b"a", &group, &tried, 0), Some(2), "the other one with this route");
-        assert_eq!(selector.pick(&mut tried, b"", Some(1), 0), Some(1));
-        assert_eq!(sticky.hint(b"b", &group, &tried, 0), Some(3), "the backup with this route");
+        let (membership, sticky) =
+            (membership(), Sticky::new(&upstream(route()), &[]).expect("it is sticky"));
+        let hint =
+            |wish: &[u8], out: &[usize]| sticky.hint(wish, &membership, 0, |peer| !out.contains(&peer.index));
+        assert_eq!(hint(b"", &[]), None, "no wish");
+        assert_eq!(hint(b"c", &[]), None, "nobody's id");
+        assert_eq!(hint(b"a", &[]), Some(0));
+        assert_eq!(hint(b"4af0ff4650207200a5f57d4674264612", &[]), Some(4), "md5 of 127.0.0.1:5");
+        assert_eq!(hint(b"a", &[0]), Some(2), "the other one with this route");
+        assert_eq!(hint(b"b", &[0, 1]), Some(3), "the backup with this route");
+        assert_eq!(hint(b"a", &[0, 2]), Some(0), "neither: the choice knows more");
     }
 
     #[test]
     fn sessions_stay_while_zone_size_and_upstream_do() {
-        let group = Group::new("u".to_owned(), Method::RoundRobin, peers(), None);
-        let make = |sticky, previous: &[Option<Sticky>]| Sticky::new(&upstream(sticky), &group, previous);
+        let make = |sticky, previous: &[Option<Sticky>]| Sticky::new(&upstream(sticky), previous);
         let first = [None, make(learn("z", 65_536), &[])];
         let sessions = |sticky: &Option<Sticky>| {
             Arc::clone(sticky.as_ref().and_then(Sticky::sessions).expect("it learns"))
@@ -322,12 +312,13 @@ mod tests {
 
     #[test]
     fn a_session_leads_to_its_peer() {
-        let group = Group::new("u".to_owned(), Method::RoundRobin, peers(), None);
-        let sticky = Sticky::new(&upstream(learn("z", 65_536)), &group, &[]).expect("it is sticky");
-        sticky.sessions().expect("it learns").learn(b"id", &sticky.servers[1], true, 0, 10);
-        assert_eq!(sticky.hint(b"id", &group, &Tried::default(), 9), Some(1));
-        assert_eq!(sticky.hint(b"id", &group, &Tried::default(), 10), None, "it is over");
-        assert_eq!(sticky.hint(b"b", &group, &Tried::default(), 0), None, "a server's id is no session");
+        let membership = membership();
+        let sticky = Sticky::new(&upstream(learn("z", 65_536)), &[]).expect("it is sticky");
+        sticky.sessions().expect("it learns").learn(b"id", &membership.servers[1], true, 0, 10);
+        let hint = |wish: &[u8], now| sticky.hint(wish, &membership, now, |_| true);
+        assert_eq!(hint(b"id", 9), Some(1));
+        assert_eq!(hint(b"id", 10), None, "it is over");
+        assert_eq!(hint(b"b", 0), None, "a server's id is no session");
     }
 
     #[test]

@@ -1,0 +1,8 @@
+//! The directory from outside: events in, actions and states out.
+
+mod lists;
+mod orders;
+mod properties;
+mod reload;
+mod states;
+mod support;

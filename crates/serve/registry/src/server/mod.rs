@@ -1,0 +1,10 @@
+//! The registry's thread: listeners, connections and their limits, TLS, start, reload and stop.
+
+mod accept;
+mod connection;
+mod incoming;
+mod running;
+mod thread;
+mod wire;
+
+pub use running::{Connector, Log, Options, Running, StartError};
