@@ -2,6 +2,7 @@
 
 mod apps;
 mod client;
+mod registry;
 
 use std::fs;
 use std::io::{self, Write};
@@ -44,17 +45,25 @@ pub(crate) fn run(time: Option<Duration>, port: Option<u16>) -> ExitCode {
 
 fn demonstrate(time: Option<Duration>, port: Option<u16>) -> io::Result<Tally> {
     let mut apps = App::start_three()?;
-    let port = port.map_or_else(free_port, Ok)?;
+    let port = port.map_or_else(|| free_port(8000), Ok)?;
+    let registry = free_port(8500)?;
     let folder = Folder::new()?;
-    let conf = configuration(&folder.path, port, &apps);
+    let conf = configuration(&folder.path, port, registry);
     fs::write(folder.path.join("nginx.conf"), &conf)?;
     println!(
         "Three sample applications run inside this process. This nginx.conf puts Weir in front of them:\n"
     );
     println!("{}", conf.lines().map(|line| format!("    {line}\n")).collect::<String>());
     let mut server = Server::start(&folder.path)?;
+    for app in &apps {
+        registry::register(registry, &app.address)?;
+    }
+    registry::await_all(port, apps.len())?;
     println!("    the proxy        http://127.0.0.1:{port}/");
     println!("    its counters     http://127.0.0.1:{port}/status");
+    println!("    its checks       http://127.0.0.1:{port}/checks");
+    println!("    its peers        weir upstream --socket {}/control.sock", folder.path.display());
+    println!("    the registry     http://127.0.0.1:{registry}/v1/kv/applications/?keys");
     for app in &apps {
         println!("    application {}    http://{}/", app.name, app.address);
     }
@@ -146,22 +155,28 @@ fn summary(tally: &Tally, apps: &[App]) {
     }
 }
 
-/// The first port from 8000 up that nobody listens on.
-fn free_port() -> io::Result<u16> {
-    (8000..8100)
-        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
-        .ok_or_else(|| io::Error::other("ports 8000 to 8099 are all in use; name another with --port"))
+/// The first port from here up that nobody listens on.
+fn free_port(from: u16) -> io::Result<u16> {
+    let to = from + 100;
+    (from..to).find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()).ok_or_else(|| {
+        io::Error::other(format!("ports {from} to {} are all in use; name another with --port", to - 1))
+    })
 }
 
-fn configuration(folder: &Path, port: u16, apps: &[App]) -> String {
+fn configuration(folder: &Path, port: u16, registry: u16) -> String {
     let folder = folder.display();
-    let servers: String =
-        apps.iter().map(|app| format!("        server {} fail_timeout=1s;\n", app.address)).collect();
     format!(
         "daemon off;
 worker_processes auto;
 pid {folder}/weir.pid;
 error_log {folder}/error.log;
+state_path {folder}/state;
+
+admin {{ socket {folder}/control.sock; }}
+registry {{
+    listen 127.0.0.1:{registry};
+    data {folder}/registry;
+}}
 
 events {{ }}
 
@@ -171,7 +186,10 @@ http {{
     proxy_temp_path {folder}/proxy;
 
     upstream applications {{
-{servers}    }}
+        upsync registry/v1/kv/applications/ upsync_type=consul;
+        upsync_dump_path {folder}/applications.servers;
+        check interval=200 rise=1 fall=1 timeout=200 type=tcp default_down=false;
+    }}
 
     server {{
         listen 127.0.0.1:{port};
@@ -183,6 +201,12 @@ http {{
 
         location = /status {{
             stub_status;
+        }}
+        location = /checks {{
+            check_status;
+        }}
+        location = /peers {{
+            upstream_show;
         }}
     }}
 }}

@@ -59,9 +59,9 @@ impl Tokens {
             Some(_) => "wrong token",
         };
         let hint = match (reads, &self.write) {
-            (false, None) => "set write_token in admin { }, or use the socket of the control API",
-            (false, Some(_)) => "send the write_token of admin { }, or use the socket of the control API",
-            (true, _) => "send the read_token of admin { }, or use the socket of the control API",
+            (false, None) => "set `token write=TOKEN` in admin { }, or use the socket of the control API",
+            (false, Some(_)) => "send the write token of admin { }, or use the socket of the control API",
+            (true, _) => "send the read token of admin { }, or use the socket of the control API",
         };
         Err(Problem::new(StatusCode::FORBIDDEN, error, hint))
     }

@@ -117,7 +117,7 @@ fn a_kept_connection_that_is_reset_costs_a_get_nothing_and_a_post_its_answer() {
     let calls = AtomicU64::new(0);
     let peer = Upstream::new(move |_, stream| {
         // The second request on a connection finds it dead, after it was sent.
-        if calls.fetch_add(1, Relaxed) % 2 == 0 { reply(stream, &ok("once")) } else { Then::Close }
+        if calls.fetch_add(1, Relaxed).is_multiple_of(2) { reply(stream, &ok("once")) } else { Then::Close }
     });
     let other = Upstream::saying("other");
     let proxy = Proxy::new(1, &conf(&[&peer, &other], "random;"));

@@ -140,7 +140,12 @@ const SESSIONS: &[Step] = &[
     ("GET", "/v1/session/node/none", "", All),
     ("GET", "/v1/session/node/", "", All),
     ("GET", "/v1/session/list", "", All),
-    ("PUT", "/v1/session/create", "{\"name\":\"two\",\"ttl\":\"10s\",\"LockDelay\":\"1ms\",\"bogus\":1}", All),
+    (
+        "PUT",
+        "/v1/session/create",
+        "{\"name\":\"two\",\"ttl\":\"10s\",\"LockDelay\":\"1ms\",\"bogus\":1}",
+        All,
+    ),
     ("GET", "/v1/session/info/{two}", "", All),
     ("PUT", "/v1/session/renew/{two}", "", All),
     ("PUT", "/v1/session/create", "{\"Name\":\"three\",\"LockDelay\":5,\"Behavior\":\"delete\"}", All),
@@ -238,7 +243,12 @@ const TRANSACTIONS: &[Step] = &[
         All,
     ),
     ("PUT", "/v1/session/create", "{\"Name\":\"txn\"}", All),
-    ("PUT", "/v1/txn", "[{\"KV\":{\"Verb\":\"lock\",\"Key\":\"t/l\",\"Value\":\"aGk=\",\"Session\":\"{txn}\"}}]", All),
+    (
+        "PUT",
+        "/v1/txn",
+        "[{\"KV\":{\"Verb\":\"lock\",\"Key\":\"t/l\",\"Value\":\"aGk=\",\"Session\":\"{txn}\"}}]",
+        All,
+    ),
     ("PUT", "/v1/txn", "[{\"KV\":{\"Verb\":\"check-session\",\"Key\":\"t/l\",\"Session\":\"{txn}\"}}]", All),
     ("PUT", "/v1/txn", "[{\"KV\":{\"Verb\":\"unlock\",\"Key\":\"t/l\",\"Session\":\"{txn}\"}}]", All),
     ("PUT", "/v1/txn", "[{\"KV\":{\"Verb\":\"set\",\"Key\":\"\"}}]", All),
@@ -310,7 +320,8 @@ fn plain(value: Value) -> Value {
             .into_iter()
             .map(|(name, value)| {
                 let counts = matches!(name.as_str(), "CreateIndex" | "ModifyIndex");
-                let value = if counts && value.as_u64() > Some(0) { Value::from("some") } else { plain(value) };
+                let value =
+                    if counts && value.as_u64() > Some(0) { Value::from("some") } else { plain(value) };
                 (name, value)
             })
             .collect(),
@@ -323,7 +334,9 @@ fn plain(value: Value) -> Value {
 fn masked(text: &str) -> String {
     let word = |word: &str| {
         let bare = word.trim_matches(['"', '\'', ',', '\n']);
-        let is_id = bare.len() == 36 && bare.chars().all(|c| c.is_ascii_hexdigit() || c == '-') && !bare.starts_with("aaaa");
+        let is_id = bare.len() == 36
+            && bare.chars().all(|c| c.is_ascii_hexdigit() || c == '-')
+            && !bare.starts_with("aaaa");
         if is_id {
             word.replace(bare, "ID")
         } else if bare.starts_with("127.0.0.1:") {
@@ -362,7 +375,10 @@ fn compare(consul: &Consul) {
         let answers = run(consul.address, steps).into_iter().zip(run(weir.address, steps));
         for (step, (theirs, ours)) in steps.iter().zip(answers) {
             if theirs != ours {
-                differ.push(format!("{} {} {}\n  consul {theirs:?}\n  weir   {ours:?}", step.0, step.1, step.2));
+                differ.push(format!(
+                    "{} {} {}\n  consul {theirs:?}\n  weir   {ours:?}",
+                    step.0, step.1, step.2
+                ));
             }
         }
     }

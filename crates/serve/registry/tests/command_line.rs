@@ -144,7 +144,8 @@ fn keys_and_prefixes_are_watched() {
     let weir = Weir::start();
     ask(weir.address, "PUT", "/v1/kv/w/a", b"1");
     let (_key, mut key) = Running::start(&weir, &["watch", "-type=key", "-key=w/a", "cat; echo"]);
-    let (_prefix, mut prefix) = Running::start(&weir, &["watch", "-type=keyprefix", "-prefix=w/", "cat; echo"]);
+    let (_prefix, mut prefix) =
+        Running::start(&weir, &["watch", "-type=keyprefix", "-prefix=w/", "cat; echo"]);
     let value = |line: Option<String>| -> serde_json::Value {
         serde_json::from_str(&line.expect("another line")).expect("JSON")
     };

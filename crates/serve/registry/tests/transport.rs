@@ -33,7 +33,9 @@ fn a_client_of_http_1_0_reads_to_the_end() {
     let weir = Weir::start();
     ask(weir.address, "PUT", "/v1/kv/a", b"1");
     let mut stream = TcpStream::connect(weir.address).expect("somebody listens");
-    stream.write_all(b"GET /v1/kv/a?recurse HTTP/1.0\r\nHost: a\r\nAccept: */*\r\n\r\n").expect("the server reads");
+    stream
+        .write_all(b"GET /v1/kv/a?recurse HTTP/1.0\r\nHost: a\r\nAccept: */*\r\n\r\n")
+        .expect("the server reads");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("the server ends the connection");
     assert!(answer.starts_with("HTTP/1.0 200 OK\r\n"), "{answer}");
@@ -58,7 +60,11 @@ fn a_large_value_is_refused_and_the_client_hears_it() {
     client.send(b"\r\n0\r\n\r\n");
     let refused = client.response(false);
     assert_eq!(refused.status, 413);
-    assert!(refused.text().starts_with("Request body(more than 524288 bytes) too large"), "{}", refused.text());
+    assert!(
+        refused.text().starts_with("Request body(more than 524288 bytes) too large"),
+        "{}",
+        refused.text()
+    );
     assert_eq!(ask(weir.address, "GET", "/v1/kv/large", b"").status, 404);
 
     let largest = vec![b'x'; 512 * 1024];
@@ -185,7 +191,8 @@ fn a_connection_from_inside_has_all_rights() {
 #[test]
 fn tls_is_served_with_the_certificate_of_the_configuration() {
     let folder = tempfile::tempdir().expect("a folder");
-    let made = rcgen::generate_simple_self_signed(vec!["registry.example".to_owned()]).expect("a certificate");
+    let made =
+        rcgen::generate_simple_self_signed(vec!["registry.example".to_owned()]).expect("a certificate");
     let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
     std::fs::write(&cert, made.cert.pem()).expect("it is written");
     std::fs::write(&key, made.signing_key.serialize_pem()).expect("it is written");
@@ -196,8 +203,11 @@ fn tls_is_served_with_the_certificate_of_the_configuration() {
     let config = weir_tls::client_config(&tls).expect("a client");
     let name = "registry.example".try_into().expect("a name");
     let client = rustls::ClientConnection::new(Arc::clone(&config), name).expect("a session");
-    let mut stream = rustls::StreamOwned::new(client, TcpStream::connect(weir.address).expect("somebody listens"));
-    stream.write_all(b"GET /v1/status/leader HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").expect("a request");
+    let mut stream =
+        rustls::StreamOwned::new(client, TcpStream::connect(weir.address).expect("somebody listens"));
+    stream
+        .write_all(b"GET /v1/status/leader HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .expect("a request");
     let mut answer = Vec::new();
     // The end comes without a close of TLS at times.
     drop(stream.read_to_end(&mut answer));
@@ -210,8 +220,8 @@ fn tls_is_served_with_the_certificate_of_the_configuration() {
 
 #[test]
 fn a_missing_certificate_stops_the_start() {
-    let (options, _) =
-        Weir::start().options(|registry| registry.tls = Some(("/nowhere/cert.pem".to_owned(), String::new())));
+    let (options, _) = Weir::start()
+        .options(|registry| registry.tls = Some(("/nowhere/cert.pem".to_owned(), String::new())));
     let error = match weir_serve_registry::Running::start(options) {
         Ok(_) => panic!("it started"),
         Err(error) => error.to_string(),

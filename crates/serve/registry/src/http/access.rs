@@ -58,7 +58,11 @@ mod tests {
         assert!(writing.allow(Verb::Delete, Some("w")));
 
         let both = tokens(Some("w"), Some("r"));
-        assert!(!both.allow(Verb::Get, None) && both.allow(Verb::Get, Some("r")) && both.allow(Verb::Get, Some("w")));
+        assert!(
+            !both.allow(Verb::Get, None)
+                && both.allow(Verb::Get, Some("r"))
+                && both.allow(Verb::Get, Some("w"))
+        );
         assert!(!both.allow(Verb::Put, Some("r")) && both.allow(Verb::Put, Some("w")));
 
         let reading = tokens(None, Some("r"));

@@ -84,15 +84,23 @@ impl Context {
         let name: String = name.chars().take(64).collect();
         let mut unknown = self.unknown.borrow_mut();
         if unknown.len() < MOST_UNKNOWN && !unknown.contains(&name) {
-            self.log(Level::Info, format!("registry: a client sends the field {name:?}, which is unknown and ignored"));
+            self.log(
+                Level::Info,
+                format!("registry: a client sends the field {name:?}, which is unknown and ignored"),
+            );
             unknown.insert(name);
         }
     }
 
     /// The outcome of a change that is on the disk, or what the client hears instead.
     pub(crate) async fn write(&self, command: Command) -> Result<Outcome, Answer> {
+        self.try_write(command).await.map_err(|error| refused(&error))
+    }
+
+    /// The same for who has words of its own for a refusal.
+    pub(crate) async fn try_write(&self, command: Command) -> Result<Outcome, WriteError> {
         let _one = self.begin();
-        self.engine.write(command).await.map_err(refused)
+        self.engine.write(command).await
     }
 
     fn begin(&self) -> Writing<'_> {
@@ -120,15 +128,11 @@ impl Drop for Writing<'_> {
     }
 }
 
-fn refused(error: WriteError) -> Answer {
-    match error {
-        WriteError::Refused(refusal) => {
-            let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            match refusal {
-                weir_registry::Refusal::Txn(errors) => super::txn::rolled_back(&errors, false),
-                refusal => Answer::text(status, refusal.to_string()),
-            }
-        }
-        error => Answer::text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
-    }
+/// The answer to a write that changed nothing.
+pub(super) fn refused(error: &WriteError) -> Answer {
+    let status = match error {
+        WriteError::Refused(refusal) => StatusCode::from_u16(refusal.status()).ok(),
+        _ => None,
+    };
+    Answer::text(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), error.to_string())
 }

@@ -18,7 +18,9 @@ fn kv(context: Shared, request: Request) -> Reply {
     match request.verb {
         Verb::Get => Box::pin(async move { get(&context, request).await }),
         Verb::Put => Box::pin(async move { put(&context, request).await.unwrap_or_else(|refused| refused) }),
-        Verb::Delete => Box::pin(async move { delete(&context, request).await.unwrap_or_else(|refused| refused) }),
+        Verb::Delete => {
+            Box::pin(async move { delete(&context, request).await.unwrap_or_else(|refused| refused) })
+        }
     }
 }
 

@@ -112,7 +112,10 @@ impl Query {
 
 fn unescape(text: &str) -> Option<String> {
     let bytes = percent_decode(text.replace('+', " ").as_bytes())?;
-    Some(String::from_utf8(bytes).unwrap_or_else(|wrong| String::from_utf8_lossy(wrong.as_bytes()).into_owned()))
+    Some(
+        String::from_utf8(bytes)
+            .unwrap_or_else(|wrong| String::from_utf8_lossy(wrong.as_bytes()).into_owned()),
+    )
 }
 
 /// The bytes that `text` stands for; nothing where a `%` is not followed by two hex digits.

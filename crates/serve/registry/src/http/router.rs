@@ -4,8 +4,8 @@ use std::future::Future;
 use std::pin::Pin;
 
 use bytes::Bytes;
-use hyper::header::{ALLOW, HeaderValue, LOCATION};
 use hyper::StatusCode;
+use hyper::header::{ALLOW, HeaderValue, LOCATION};
 
 use super::request::percent_decode;
 use super::request::{Body, Head};
@@ -111,7 +111,12 @@ impl Router {
 
     /// The route of a request, and the request without its body; or the answer, where nothing is to be done. Nothing of a
     /// body is read before this has allowed it.
-    pub(crate) fn find(&self, context: &Shared, rights: Rights, head: &Head) -> Result<(&Route, Request), Answer> {
+    pub(crate) fn find(
+        &self,
+        context: &Shared,
+        rights: Rights,
+        head: &Head,
+    ) -> Result<(&Route, Request), Answer> {
         let (path, query) = split(&head.target);
         let path = percent_decode(path).ok_or_else(|| Answer::bad("400 Bad Request").close())?;
         let (route, rest) = self.route(&path, query)?;
@@ -119,7 +124,9 @@ impl Router {
         let Some(verb) = verb else { return Err(wrong_method(route, &head.method)) };
         let query = Query::parse(&String::from_utf8_lossy(query.unwrap_or_default()));
         let settings = context.settings();
-        if rights == Rights::Token && !settings.tokens.allow(verb, access::token(&query, head.token.as_deref())) {
+        if rights == Rights::Token
+            && !settings.tokens.allow(verb, access::token(&query, head.token.as_deref()))
+        {
             return Err(Answer::text(StatusCode::FORBIDDEN, "Permission denied"));
         }
         let options = match route.options {

@@ -87,7 +87,9 @@ fn lock_delay(value: &Value) -> Result<Duration, Answer> {
         Value::Null => return Ok(DEFAULT_LOCK_DELAY),
         Value::String(text) => duration::parse(text)
             .ok_or_else(|| Answer::bad(format!("Request decode failed: time: invalid duration {text:?}")))?,
-        Value::Number(number) => number.as_i64().or_else(|| number.as_f64().map(|float| float as i64)).unwrap_or(0),
+        Value::Number(number) => {
+            number.as_i64().or_else(|| number.as_f64().map(|float| float as i64)).unwrap_or(0)
+        }
         other => {
             return Err(Answer::bad(format!(
                 "Request decode failed: LockDelay is {other}; expected a duration like \"15s\""
@@ -118,6 +120,9 @@ fn destroy(context: Shared, request: Request) -> Reply {
             Ok(id) => id,
             Err(refused) => return refused,
         };
+        if let Some(malformed) = malformed(&id) {
+            return malformed;
+        }
         match context.write(Command::SessionDestroy { id }).await {
             Ok(_) => Answer::json(&true),
             Err(refused) => refused,
@@ -145,8 +150,8 @@ fn info(context: Shared, request: Request) -> Reply {
             Ok(id) => id,
             Err(refused) => return refused,
         };
-        if id.len() != UUID_LENGTH {
-            return failed(format!("failed session lookup: index error: UUID must be {UUID_LENGTH} characters")).failed_read();
+        if let Some(malformed) = malformed(&id) {
+            return malformed.failed_read();
         }
         blocking(&context, request, Topic::Sessions, move |state| {
             let reply = state.session(&id);
@@ -178,6 +183,12 @@ fn list(context: Shared, request: Request) -> Reply {
         })
         .await
     })
+}
+
+/// What Consul's index says of an id that can be nobody's.
+fn malformed(id: &str) -> Option<Answer> {
+    let text = format!("failed session lookup: index error: UUID must be {UUID_LENGTH} characters");
+    (id.len() != UUID_LENGTH).then(|| failed(text))
 }
 
 fn named(request: &Request, missing: &str) -> Result<String, Answer> {

@@ -7,9 +7,10 @@ use base64::engine::general_purpose::STANDARD;
 use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use weir_registry::{Command, KvEntry, Outcome, TxnError, TxnOp, TxnVerb};
+use weir_registry::{Command, KvEntry, Outcome, Refusal, TxnError, TxnOp, TxnVerb};
 
 use super::{Answer, Context, Reply, Request, Route, Shared, Verb};
+use crate::store::WriteError;
 
 /// The largest body, in bytes: Consul's `txn_max_req_len`.
 const MOST: usize = 512 * 1024;
@@ -85,15 +86,18 @@ async fn run(context: &Context, body: &[u8]) -> Result<Answer, Answer> {
     let operations: Option<Vec<Operation>> = context.parse(body).map_err(unreadable)?;
     let operations = operations.unwrap_or_default();
     if operations.len() > MOST_OPERATIONS {
-        let text = format!("Transaction contains too many operations ({} > {MOST_OPERATIONS})", operations.len());
+        let text =
+            format!("Transaction contains too many operations ({} > {MOST_OPERATIONS})", operations.len());
         return Err(Answer::text(StatusCode::PAYLOAD_TOO_LARGE, text));
     }
     let operations = kv_operations(operations).map_err(unreadable)?;
     let reads = operations.iter().all(|one| TxnVerb::parse(&one.verb).is_none_or(TxnVerb::reads));
     let operations = known_operations(operations, reads)?;
-    match context.write(Command::Txn(operations)).await? {
-        Outcome::Txn(entries) => Ok(answer(StatusCode::OK, Some(entries), None, reads)),
-        _ => Ok(answer(StatusCode::OK, Some(Vec::new()), None, reads)),
+    match context.try_write(Command::Txn(operations)).await {
+        Ok(Outcome::Txn(entries)) => Ok(answer(StatusCode::OK, Some(entries), None, reads)),
+        Ok(_) => Ok(answer(StatusCode::OK, Some(Vec::new()), None, reads)),
+        Err(WriteError::Refused(Refusal::Txn(errors))) => Err(rolled_back(&errors, reads)),
+        Err(error) => Err(super::context::refused(&error)),
     }
 }
 
@@ -101,7 +105,9 @@ fn kv_operations(operations: Vec<Operation>) -> Result<Vec<KvOperation>, String>
     let mut found = Vec::with_capacity(operations.len());
     for Operation { kv, node, service, check } in operations {
         if node.is_some() || service.is_some() || check.is_some() {
-            return Err("operations on Node, Service and Check are not supported; expected KV alone".to_owned());
+            return Err(
+                "operations on Node, Service and Check are not supported; expected KV alone".to_owned()
+            );
         }
         found.extend(kv);
     }
@@ -125,7 +131,7 @@ fn known_operations(operations: Vec<KvOperation>, reads: bool) -> Result<Vec<Txn
 }
 
 /// 409 with what failed.
-pub(super) fn rolled_back(errors: &[TxnError], reads: bool) -> Answer {
+fn rolled_back(errors: &[TxnError], reads: bool) -> Answer {
     answer(StatusCode::CONFLICT, None, Some(errors), reads)
 }
 

@@ -83,7 +83,8 @@ pub(super) async fn read_head<S>(stream: &mut S, buffer: &mut Vec<u8>) -> Result
 where
     S: AsyncRead + Unpin,
 {
-    let limits = HeadLimits { line: LINE, first: STEP, underscores_in_headers: true, ..HeadLimits::default() };
+    let limits =
+        HeadLimits { line: LINE, first: STEP, underscores_in_headers: true, ..HeadLimits::default() };
     let mut head = RequestHead::new();
     while head.advance(buffer, &limits)? == Progress::Partial {
         buffer.reserve(STEP);
@@ -121,7 +122,8 @@ impl Incoming {
 /// `X-Consul-Token`, or else what stands behind `Authorization: Bearer`.
 fn token(head: &RequestHead, buffer: &[u8]) -> Option<String> {
     let field = |name: &str| {
-        let found = head.fields.iter().find(|field| field.name.of(buffer).eq_ignore_ascii_case(name.as_bytes()));
+        let found =
+            head.fields.iter().find(|field| field.name.of(buffer).eq_ignore_ascii_case(name.as_bytes()));
         found.and_then(|field| str::from_utf8(field.value.of(buffer)).ok()).filter(|value| !value.is_empty())
     };
     if let Some(token) = field("x-consul-token") {
@@ -149,7 +151,11 @@ where
         stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
         stream.flush().await?;
     }
-    if incoming.chunked { read_chunks(stream, buffer, most).await } else { read_length(stream, buffer, length).await }
+    if incoming.chunked {
+        read_chunks(stream, buffer, most).await
+    } else {
+        read_length(stream, buffer, length).await
+    }
 }
 
 async fn read_length<S>(stream: &mut S, buffer: &mut Vec<u8>, length: usize) -> Result<Body, Flaw>

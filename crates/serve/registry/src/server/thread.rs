@@ -51,7 +51,8 @@ pub(super) fn spawn(
     start: Start,
     inbox: UnboundedReceiver<Order>,
 ) -> Result<std::thread::JoinHandle<()>, StartError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
     let (reply, ready) = mpsc::sync_channel(1);
     let thread = std::thread::Builder::new()
         .name("registry".to_owned())

@@ -40,7 +40,10 @@ pub(super) fn encode(answer: Answer, form: Form) -> (Vec<u8>, Bytes) {
         out.extend_from_slice(value.as_bytes());
         out.extend_from_slice(b"\r\n");
     }
-    put(&mut out, format_args!("Vary: Accept-Encoding\r\nDate: {}\r\n", httpdate::HttpDate::from(SystemTime::now())));
+    put(
+        &mut out,
+        format_args!("Vary: Accept-Encoding\r\nDate: {}\r\n", httpdate::HttpDate::from(SystemTime::now())),
+    );
     put(&mut out, format_args!("Content-Length: {}\r\n", answer.body.len()));
     match (form.http10, form.keep_alive) {
         (true, true) => out.extend_from_slice(b"Connection: keep-alive\r\n"),

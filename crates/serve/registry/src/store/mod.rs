@@ -113,7 +113,7 @@ impl Engine {
     /// The command was refused, or the disk does not take it now; nothing has changed.
     pub async fn write(&self, command: Command) -> Result<Outcome, WriteError> {
         let (reply, answer) = oneshot::channel();
-        self.inner.jobs.send(Job::Command(command, reply)).map_err(|_| WriteError::Closed)?;
+        self.inner.jobs.send(Job::Command(Box::new(command), reply)).map_err(|_| WriteError::Closed)?;
         answer.await.unwrap_or(Err(WriteError::Closed))
     }
 

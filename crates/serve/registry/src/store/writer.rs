@@ -25,7 +25,7 @@ type Answer = Result<Outcome, WriteError>;
 
 /// What the thread is asked.
 pub(super) enum Job {
-    Command(Command, oneshot::Sender<Answer>),
+    Command(Box<Command>, oneshot::Sender<Answer>),
     /// Records in place of all.
     Replace(Vec<Record>, oneshot::Sender<Result<(), WriteError>>),
     Close,
@@ -93,7 +93,7 @@ impl Writer {
             let mut next = job;
             let last = loop {
                 match next {
-                    Some(Job::Command(command, reply)) => batch.commands.push((command, reply)),
+                    Some(Job::Command(command, reply)) => batch.commands.push((*command, reply)),
                     other => break other,
                 }
                 next = if batch.commands.len() < BATCH { inbox.try_recv().ok() } else { None };

@@ -19,7 +19,7 @@ pub(super) enum Step {
 struct Content {
     bytes: Vec<u8>,
     journal: Option<Vec<Step>>,
-    /// Writes left until the disk is full.
+    /// The disk is full.
     refuse: bool,
 }
 
