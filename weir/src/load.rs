@@ -1,8 +1,8 @@
 //! Loading a configuration, and telling what is wrong with it as nginx does.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 
 use weir_config::{Loaded, Options};
 use weir_keepalived::Action;

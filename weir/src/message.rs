@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -76,6 +77,8 @@ pub(crate) enum Report {
     Drained { generation: u64 },
     /// A counter for each data thread that moves while its loop turns.
     Progress { threads: Vec<u64> },
+    /// `upsync_dump_path` that the worker may not write; its content is the file beside the message.
+    Dump { path: PathBuf },
     /// How the upstreams stand that virtual routers look at.
     Upstreams { standing: Vec<Standing> },
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -205,8 +206,7 @@ impl Process {
             return Err(format!("the keeper named {named} files and sent {}", files.len()));
         }
         let mut files = files.into_iter();
-        let listeners =
-            parts.listeners.iter().map(|&count| files.by_ref().take(count).collect()).collect();
+        let listeners = parts.listeners.iter().map(|&count| files.by_ref().take(count).collect()).collect();
         let logs: HashMap<String, OwnedFd> = parts.logs.iter().cloned().zip(files.by_ref()).collect();
         let sockets = parts.control.iter().copied().zip(files).collect();
         let errors = config.process.error_log.clone();
@@ -269,6 +269,9 @@ impl Process {
             // Nobody reads it where there are no virtual routers: then it is full, and that is no error.
             let _ = rustix::net::send(&self.pulse, &bytes, SendFlags::NOSIGNAL);
         }
+        for (path, content) in self.control.as_ref().map(Control::take_dumps).unwrap_or_default() {
+            self.send_dump(&path, &content)?;
+        }
         let standing = self.control.as_ref().map(Control::standing).unwrap_or_default();
         if standing != self.standing {
             self.standing.clone_from(&standing);
@@ -279,6 +282,17 @@ impl Process {
             self.report(&Report::Progress { threads: self.worker.progress() })?;
         }
         Ok(())
+    }
+
+    /// Gives the keeper a file to write.
+    fn send_dump(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        use std::io::{Seek, Write};
+        let file = rustix::fs::memfd_create("dump", rustix::fs::MemfdFlags::CLOEXEC)?;
+        let mut file = std::fs::File::from(file);
+        file.write_all(content)?;
+        file.rewind()?;
+        let report = Report::Dump { path: path.to_owned() };
+        message::send(self.socket.as_fd(), &report, &[file.as_fd()])
     }
 
     fn report(&self, report: &Report) -> io::Result<()> {

@@ -38,9 +38,7 @@ fn key(upstream: &Upstream) -> String {
 /// Waits until the next requests are answered by these and nobody else.
 fn answered_by(server: &Server, words: &[&str]) {
     until(&format!("{words:?} answer"), || {
-        let answers: Vec<String> = (0..words.len() * 3)
-            .map(|_| support::get(server, "/").text())
-            .collect();
+        let answers: Vec<String> = (0..words.len() * 3).map(|_| support::get(server, "/").text()).collect();
         let all = words.iter().all(|word| answers.iter().any(|answer| answer == word));
         (all && answers.iter().all(|answer| words.contains(&answer.as_str()))).then_some(())
     });
@@ -60,8 +58,12 @@ fn peers_of_the_registry_inside_come_and_go() {
     assert!(list.starts_with("Upstream name: app; Backend server count: 2\n"), "{list}");
     let line = format!("        server {} weight=2 max_fails=3 fail_timeout=7s;\n", b.address());
     assert!(list.contains(&line), "{list}");
-    let dump = until("the dump", || Some(server.site.read("app.servers")).filter(|text| text.lines().count() == 2));
-    assert!(dump.contains(&format!("server {} weight=1 max_fails=2 fail_timeout=10s;\n", a.address())), "{dump}");
+    let dump =
+        until("the dump", || Some(server.site.read("app.servers")).filter(|text| text.lines().count() == 2));
+    assert!(
+        dump.contains(&format!("server {} weight=1 max_fails=2 fail_timeout=10s;\n", a.address())),
+        "{dump}"
+    );
     put(registry, &key(&b), r#"{"down":1}"#);
     answered_by(&server, &["a"]);
     put(registry, &key(&b), "{}");
@@ -102,7 +104,9 @@ fn a_reload_and_a_broken_file_leave_the_peers_alone() {
     server.signal(Signal::Hup);
     server.wait_for_log("reload refused");
     answered_by(&server, &["a"]);
-    server.site.write(&good.replace("location = /list", "location = /another { return 200 another; } location = /list"));
+    server.site.write(
+        &good.replace("location = /list", "location = /another { return 200 another; } location = /list"),
+    );
     server.signal(Signal::Hup);
     until("the reload", || (support::get(&server, "/another").text() == "another").then_some(()));
     assert_eq!(support::get(&server, "/").text(), "a", "it is there from the first request on");

@@ -57,7 +57,8 @@ fn peer(server: &Server, address: &str) -> Value {
 
 #[test]
 fn a_drained_peer_finishes_what_it_has_and_gets_nothing_new() {
-    let (begun, finish) = (std::sync::Arc::new(std::sync::Barrier::new(2)), std::sync::Arc::new(std::sync::Barrier::new(2)));
+    let (begun, finish) =
+        (std::sync::Arc::new(std::sync::Barrier::new(2)), std::sync::Arc::new(std::sync::Barrier::new(2)));
     let (at_begin, at_end) = (begun.clone(), finish.clone());
     let a = Upstream::new(move |request, stream| {
         if request.target == "/slow" {
@@ -76,7 +77,10 @@ fn a_drained_peer_finishes_what_it_has_and_gets_nothing_new() {
     assert!(output.status.success(), "{}", told(&output));
     assert_eq!(get(&server, "/").text(), "b");
     let status = peer(&server, &address);
-    assert_eq!((&status["state"], &status["reason"], &status["active"]), (&"draining".into(), &"release 7".into(), &1.into()));
+    assert_eq!(
+        (&status["state"], &status["reason"], &status["active"]),
+        (&"draining".into(), &"release 7".into(), &1.into())
+    );
     // With a request under way the command waits, and says so when its time is over.
     let waited = ask(&server, &["drain", "app", &address, "--wait", "--timeout", "1s"]);
     assert!(!waited.status.success(), "{}", told(&waited));
@@ -116,11 +120,19 @@ fn wrong_words_are_answered_with_the_right_ones() {
     let server = serve("", &format!("server {};", a.address()));
     let address = a.address().to_string();
     let output = ask(&server, &["drain", "ap", &address]);
-    assert!(!output.status.success() && told(&output).contains("there is no upstream ap; there are: app"), "{}", told(&output));
+    assert!(
+        !output.status.success() && told(&output).contains("there is no upstream ap; there are: app"),
+        "{}",
+        told(&output)
+    );
     let output = ask(&server, &["drain", "app", "127.0.0.1:1"]);
     assert!(!output.status.success() && told(&output).contains(&address), "{}", told(&output));
     let output = ask(&server, &["drain", "app", &address]);
-    assert!(!output.status.success() && told(&output).contains("the last peer that serves"), "{}", told(&output));
+    assert!(
+        !output.status.success() && told(&output).contains("the last peer that serves"),
+        "{}",
+        told(&output)
+    );
     assert!(ask(&server, &["drain", "app", &address, "--force"]).status.success());
     assert_eq!(get(&server, "/").status, 502);
 }
@@ -167,7 +179,7 @@ fn checks_that_fail_all_peers_at_once_are_not_believed() {
         check_http_send \"GET /renamed HTTP/1.0\\r\\n\\r\\n\"; check_http_expect_alive http_2xx;";
     let server = serve("", &format!("server {}; server {}; {check}", a.address(), a.address()));
     assert_eq!(get(&server, "/").text(), "a");
-    server.wait_for_log("check_panic");
+    server.wait_for_log("checks failed all peers of upstream \"app\"");
     let server = serve("", &format!("server {}; {check} check_panic off;", a.address()));
     assert_eq!(get(&server, "/").status, 502);
 }
@@ -200,7 +212,9 @@ fn over_tcp_a_token_is_asked_for() {
     let a = Upstream::saying("a");
     let conf = conf("", &format!("server {};", a.address())).replace(
         "admin { socket DIR/control.sock; }",
-        &format!("admin {{ socket DIR/control.sock; listen 127.0.0.1:{admin}; token write=letmein read=look; }}"),
+        &format!(
+            "admin {{ socket DIR/control.sock; listen 127.0.0.1:{admin}; token write=letmein read=look; }}"
+        ),
     );
     let server = Site::new(&conf).start();
     let path = format!("/v1/upstreams/app/peers/{}", a.address());
@@ -212,9 +226,11 @@ fn over_tcp_a_token_is_asked_for() {
         assert_eq!(status, 403, "{headers}: {body}");
     }
     assert_eq!(get(&server, "/").text(), "a", "nothing was done");
-    let (status, _) = send(admin, "GET", "/v1/upstreams", "Authorization: Bearer look\r\n", "").expect("it answers");
+    let (status, _) =
+        send(admin, "GET", "/v1/upstreams", "Authorization: Bearer look\r\n", "").expect("it answers");
     assert_eq!(status, 200);
-    let (status, body) = send(admin, "PUT", &path, "Authorization: Bearer letmein\r\n", order).expect("it answers");
+    let (status, body) =
+        send(admin, "PUT", &path, "Authorization: Bearer letmein\r\n", order).expect("it answers");
     assert_eq!(status, 200, "{body}");
     assert_eq!(get(&server, "/").status, 502);
 }

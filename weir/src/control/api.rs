@@ -75,7 +75,11 @@ impl Control for Asked {
     }
 
     async fn quiet(&self, upstream: String, peer: String) {
-        while self.0.directory(|directory| directory.active(&upstream, &peer)).is_some_and(|active| active > 0) {
+        while self
+            .0
+            .directory(|directory| directory.active(&upstream, &peer))
+            .is_some_and(|active| active > 0)
+        {
             tokio::time::sleep(COUNT).await;
         }
     }

@@ -1,6 +1,6 @@
 //! What has to be known again after a restart: states that people gave to peers.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use weir_directory::Memory;
@@ -33,20 +33,13 @@ impl MemoryFile {
     /// Writes it so that either the old or the new text is there, whatever happens meanwhile.
     pub(super) fn write(&self, memory: &Memory) -> Result<(), String> {
         let text = serde_json::to_vec_pretty(memory).map_err(|error| error.to_string())?;
-        self.replace(&text).map_err(|error| self.failed("write", &error))
-    }
-
-    fn replace(&self, text: &[u8]) -> io::Result<()> {
-        let folder = self.path.parent().unwrap_or(Path::new("."));
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(text)?;
-        file.as_file().sync_all()?;
-        file.persist(&self.path).map_err(|error| error.error)?;
-        std::fs::File::open(folder)?.sync_all()
+        weir_net::replace_file(&self.path, &text, 0o600).map_err(|error| self.failed("write", &error))
     }
 
     fn failed(&self, what: &str, error: &io::Error) -> String {
         let path = self.path.display();
-        format!("cannot {what} {path}: {error}; states of peers that are set by hand will not live through a restart")
+        format!(
+            "cannot {what} {path}: {error}; states of peers that are set by hand will not live through a restart"
+        )
     }
 }

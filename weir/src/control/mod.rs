@@ -7,8 +7,9 @@ mod memory;
 pub(crate) mod names;
 pub(crate) mod registry;
 
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use weir_balance::Member;
 use weir_model::{Config, Level, Upstream};
-use weir_serve_discovery::{Discovery, Names, Options, Update};
+use weir_serve_discovery::{Discovery, Names, Options, Substitute, Update};
 use weir_serve_health::Health;
 use weir_serve_http::Publisher;
 
@@ -37,6 +38,9 @@ const FIRST_LISTS: Duration = Duration::from_secs(1);
 /// The same where the file says that nothing is served without one.
 const STRONG: Duration = Duration::from_secs(10);
 
+/// How long the last lists may take to be written when the process ends.
+const END: Duration = Duration::from_millis(200);
+
 /// What a configuration starts with.
 pub(crate) struct Members {
     pub(crate) change: u64,
@@ -49,6 +53,7 @@ pub(crate) struct Control {
     orders: UnboundedSender<Order>,
     thread: Option<JoinHandle<()>>,
     standing: Arc<Mutex<Vec<Standing>>>,
+    dumps: Arc<Mutex<HashMap<PathBuf, Vec<u8>>>>,
 }
 
 enum Order {
@@ -59,7 +64,9 @@ enum Order {
         reply: std::sync::mpsc::Sender<Result<Members, String>>,
     },
     /// The data threads took the configuration, or did not.
-    Settle { change: Option<u64> },
+    Settle {
+        change: Option<u64>,
+    },
     /// The process ends when its requests have: another may have the registry and the sockets.
     Retire,
     End,
@@ -90,6 +97,11 @@ impl Control {
         });
         let hub = Arc::new(Hub::new(memory, publisher, health, Arc::clone(&log)));
         let told = Arc::clone(&standing);
+        let dumps: Arc<Mutex<HashMap<PathBuf, Vec<u8>>>> = Arc::default();
+        let waiting = Arc::clone(&dumps);
+        let substitute: Substitute = Arc::new(move |path: &Path, content: Vec<u8>| {
+            waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), content);
+        });
         let thread = std::thread::Builder::new().name("control".to_owned()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.expect("a thread can make an event loop");
@@ -114,6 +126,7 @@ impl Control {
                     watched: Vec::new(),
                     before: None,
                     standing: told,
+                    substitute,
                 };
                 body.obey(received).await;
             });
@@ -121,7 +134,7 @@ impl Control {
             drop(tasks);
             runtime.shutdown_timeout(Duration::from_millis(200));
         })?;
-        Ok(Control { orders, thread: Some(thread), standing })
+        Ok(Control { orders, thread: Some(thread), standing, dumps })
     }
 
     /// Takes a configuration: follows its sources, begins its checks, opens its API. Returns when it can be served.
@@ -145,6 +158,11 @@ impl Control {
     /// Lets go of what a successor needs.
     pub(crate) fn retire(&self) {
         let _ = self.orders.send(Order::Retire);
+    }
+
+    /// Files that the keeper has to write, because this user may not; of each the last content.
+    pub(crate) fn take_dumps(&self) -> HashMap<PathBuf, Vec<u8>> {
+        std::mem::take(&mut self.dumps.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// How the upstreams stand that virtual routers look at, if it is known.
@@ -197,6 +215,7 @@ struct Body {
     /// The configuration before the one that is not settled yet.
     before: Option<Arc<Config>>,
     standing: Arc<Mutex<Vec<Standing>>>,
+    substitute: Substitute,
 }
 
 impl Body {
@@ -219,6 +238,10 @@ impl Body {
                 () = timeout => self.hub.timeout(),
             }
         }
+        if let Some(discovery) = self.discovery.take() {
+            // What is known last is on the disk.
+            let _ = tokio::time::timeout(END, discovery.end()).await;
+        }
         self.registry.stop();
     }
 
@@ -227,10 +250,13 @@ impl Body {
         config: Arc<Config>,
         sockets: Vec<(Role, OwnedFd)>,
     ) -> Result<Members, String> {
-        let (admin, registry): (Vec<_>, Vec<_>) = sockets.into_iter().partition(|(role, _)| *role == Role::Admin);
+        let (admin, registry): (Vec<_>, Vec<_>) =
+            sockets.into_iter().partition(|(role, _)| *role == Role::Admin);
         self.registry.configure(config.process.registry.as_ref(), registry)?;
         self.api.configure(&config.process.admin, admin.into_iter().map(|(_, socket)| socket).collect())?;
         let upstreams = upstreams(&config);
+        // Lists that are on their way belong to the sources of the configuration before.
+        tokio::task::yield_now().await;
         self.hub.configure(upstreams);
         self.follow(upstreams);
         self.await_first(upstreams).await?;
@@ -242,8 +268,15 @@ impl Body {
     fn follow(&mut self, upstreams: &[Upstream]) {
         let (folder, embedded) = (self.folder.clone(), self.registry.connector());
         let (report, log) = (self.updates.clone(), Arc::clone(&self.log));
+        let substitute = Some(Arc::clone(&self.substitute));
         let discovery = self.discovery.get_or_insert_with(|| {
-            Discovery::new(Options { state_folder: Some(folder), embedded: Some(embedded), report, log })
+            Discovery::new(Options {
+                state_folder: Some(folder),
+                embedded: Some(embedded),
+                report,
+                log,
+                substitute,
+            })
         });
         let sources = upstreams.iter().flat_map(|upstream| {
             let sources = upstream.sources.iter().enumerate();
@@ -283,7 +316,8 @@ impl Body {
         for upstream in strong {
             let name = upstream.key().to_string();
             let found = status.iter().find(|status| status.name == name);
-            let missing = found.and_then(|status| status.sources.iter().find(|source| source.index.is_none()));
+            let missing =
+                found.and_then(|status| status.sources.iter().find(|source| source.index.is_none()));
             if let Some(source) = missing {
                 let why = source.error.clone().unwrap_or_else(|| "it does not answer".to_owned());
                 return Err(format!(

@@ -43,7 +43,9 @@ impl Resolve for Asking {
         // Without a control thread the answer's other end is dropped at once, which is told below.
         let _ = self.0.send(question);
         Box::pin(async move {
-            answered.await.unwrap_or_else(|_| Err("names are not resolved while this process ends".to_owned()))
+            answered
+                .await
+                .unwrap_or_else(|_| Err("names are not resolved while this process ends".to_owned()))
         })
     }
 }
@@ -52,9 +54,9 @@ impl Questions {
     /// Answers until the end.
     pub(super) async fn answer(mut self, names: Names) {
         while let Some(question) = self.0.recv().await {
-            let names = names.clone();
+            let looked_up = names.lookup(&question.resolver, &question.name);
             tokio::task::spawn_local(async move {
-                let answer = names.lookup(&question.resolver, &question.name).await;
+                let answer = looked_up.await;
                 // The request may be gone.
                 let _ = question.answer.send(answer);
             });

@@ -133,7 +133,8 @@ fn options(
     sockets: Vec<(Role, OwnedFd)>,
     log: Log,
 ) -> std::io::Result<Options> {
-    let (mut listeners, mut unix, mut streams, mut datagrams) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut listeners, mut unix, mut streams, mut datagrams) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (role, socket) in sockets {
         match role {
             Role::Dns => streams.push(TcpListener::from(socket)),
@@ -145,12 +146,12 @@ fn options(
         }
     }
     let dns = datagrams.into_iter().zip(streams).collect();
-    let node = registry.node.clone().unwrap_or_else(|| {
-        rustix::system::uname().nodename().to_string_lossy().into_owned()
-    });
+    let node = registry
+        .node
+        .clone()
+        .unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned());
     Ok(Options { registry: registry.clone(), node, listeners, unix, dns, log })
 }
-
 
 /// The same options with copies of the sockets.
 pub(crate) fn again(options: &Options) -> std::io::Result<Options> {

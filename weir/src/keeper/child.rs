@@ -94,9 +94,9 @@ impl Child {
         message::send(self.socket.as_fd(), order, files)
     }
 
-    /// Waits for the next report.
-    pub(crate) fn report(&self) -> io::Result<Report> {
-        Ok(message::receive(self.socket.as_fd())?.0)
+    /// Waits for the next report, and for the files beside it.
+    pub(crate) fn report(&self) -> io::Result<(Report, Vec<OwnedFd>)> {
+        message::receive(self.socket.as_fd())
     }
 
     /// Looks whether every data thread's loop has turned since the report before.

@@ -3,6 +3,7 @@
 
 mod child;
 mod control;
+mod dump;
 mod health;
 mod herald;
 pub(crate) mod logs;
@@ -151,7 +152,7 @@ impl Keeper {
         let mut told = false;
         for (worker, ready) in self.workers.iter_mut().filter(|w| !w.deaf).zip(ready) {
             if ready {
-                told |= take_report(worker, &self.journal);
+                told |= take_report(worker, &self.serving.config, &self.journal);
             }
         }
         if told {
@@ -411,9 +412,9 @@ impl Keeper {
 }
 
 /// Takes one report of a worker that serves; answers whether it is for virtual routers.
-fn take_report(worker: &mut Child, journal: &Journal) -> bool {
+fn take_report(worker: &mut Child, config: &Config, journal: &Journal) -> bool {
     match worker.report() {
-        Ok(Report::Drained { generation }) => {
+        Ok((Report::Drained { generation }, _)) => {
             let pid = worker.pid;
             // The words are nginx's for a worker of an older configuration that has ended, because scripts
             // wait for them.
@@ -422,12 +423,13 @@ fn take_report(worker: &mut Child, journal: &Journal) -> bool {
                  exited with code 0"
             ));
         }
-        Ok(Report::Progress { threads }) => worker.progress(threads, journal),
-        Ok(Report::Upstreams { standing }) => {
+        Ok((Report::Dump { path }, files)) => dump::write(&path, files, config, journal),
+        Ok((Report::Progress { threads }, _)) => worker.progress(threads, journal),
+        Ok((Report::Upstreams { standing }, _)) => {
             worker.standing = standing;
             return true;
         }
-        Ok(Report::Applied { .. } | Report::Refused { .. }) => {}
+        Ok((Report::Applied { .. } | Report::Refused { .. }, _)) => {}
         Err(error) => {
             // It ends, or it is broken; SIGCHLD tells the rest.
             worker.deaf = true;

@@ -75,7 +75,8 @@ impl Keeper {
             _ => Vec::new(),
         };
         let generation = self.serving.generation + 1;
-        let serving = start::prepare(loaded, generation, &self.serving.sockets, &self.serving.control, &self.journal)?;
+        let serving =
+            start::prepare(loaded, generation, &self.serving.sockets, &self.serving.control, &self.journal)?;
         // Last, because it is the only step that others see.
         let begun = match &serving.vrrp {
             Some(vrrp) if self.routers.is_none() && !self.routers_wait() => {

@@ -8,8 +8,9 @@ use weir_model::{Config, LogTarget};
 use weir_net::{Signal, Signals};
 
 use super::child::Child;
-use super::logs::Logs;
 use super::control::ControlSockets;
+use super::dump;
+use super::logs::Logs;
 use super::sockets::Sockets;
 use super::upgrade::{self, Launch};
 use super::vrrp::{Awaited, Routers};
@@ -198,12 +199,13 @@ pub(super) fn apply(worker: &Child, serving: &Serving, journal: &Journal) -> Res
     worker.send(&order, &files).map_err(broken)?;
     loop {
         match worker.report().map_err(broken)? {
-            Report::Applied { generation: done } if done == generation => return Ok(()),
-            Report::Refused { generation: failed, reason } if failed == generation => {
+            (Report::Applied { generation: done }, _) if done == generation => return Ok(()),
+            (Report::Refused { generation: failed, reason }, _) if failed == generation => {
                 return Err(Failure::Refused(reason));
             }
             // Of the configuration before.
-            other => journal.say(weir_log::Level::Debug, format_args!("{other:?}")),
+            (Report::Dump { path }, files) => dump::write(&path, files, &serving.config, journal),
+            (other, _) => journal.say(weir_log::Level::Debug, format_args!("{other:?}")),
         }
     }
 }

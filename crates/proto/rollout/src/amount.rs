@@ -129,10 +129,9 @@ impl FromStr for Statuses {
         };
         let words = text.split([' ', ',']).filter(|word| !word.is_empty());
         let ranges: Option<Vec<(u16, u16)>> = words.map(range).collect();
-        ranges
-            .filter(|ranges| !ranges.is_empty())
-            .map(Self)
-            .ok_or_else(|| format!("\"{text}\" names no status codes; expected some like 200, 200-299 or 200 204"))
+        ranges.filter(|ranges| !ranges.is_empty()).map(Self).ok_or_else(|| {
+            format!("\"{text}\" names no status codes; expected some like 200, 200-299 or 200 204")
+        })
     }
 }
 

@@ -24,57 +24,134 @@ pub struct Command {
 pub enum Action {
     /// Write in the store that the server gets no new requests (`"down":1`) -> [`Event::Applied`], or [`Event::Failed`] if it never
     /// can be written. A store that is away is waited for.
-    SetDrain { server: String },
+    SetDrain {
+        server: String,
+    },
     /// Write that it serves again, with this share; the rest of the entry stays -> as above.
-    SetUp { server: String, percent: Share, slow_start: Option<Span> },
+    SetUp {
+        server: String,
+        percent: Share,
+        slow_start: Option<Span>,
+    },
     /// Write another share of a server that serves -> as above.
-    SetPercent { server: String, percent: Share },
+    SetPercent {
+        server: String,
+        percent: Share,
+    },
     /// Wait until every proxy serves by this index -> [`Event::Reached`], or [`Event::Failed`] at `until` with the proxy's name.
-    AwaitApplied { server: String, index: u64, until: Moment },
+    AwaitApplied {
+        server: String,
+        index: u64,
+        until: Moment,
+    },
     /// Wait until nothing runs at the server on any proxy, at most until then (absent: without limit) -> [`Event::Quiet`].
-    AwaitQuiet { server: String, until: Option<Moment> },
+    AwaitQuiet {
+        server: String,
+        until: Option<Moment>,
+    },
     /// Run a hook with [`crate::environment`] -> [`Event::Ran`]. `server` and `batch` (from 1) are absent for the whole plan's hooks.
-    RunHook { stage: Stage, server: Option<String>, batch: Option<usize>, result: Option<String> },
+    RunHook {
+        stage: Stage,
+        server: Option<String>,
+        batch: Option<usize>,
+        result: Option<String>,
+    },
     /// The driver's commands -> [`Event::Ran`]. They may be repeated after a resumption. They are never cancelled.
-    Stop { server: String, batch: Option<usize> },
-    Start { server: String, batch: Option<usize> },
-    Rollback { server: String, batch: Option<usize> },
+    Stop {
+        server: String,
+        batch: Option<usize>,
+    },
+    Start {
+        server: String,
+        batch: Option<usize>,
+    },
+    Rollback {
+        server: String,
+        batch: Option<usize>,
+    },
     /// One probe of the server -> [`Event::Probed`]. `through`: of this URL instead. `rollback`: the old version is expected.
-    Probe { server: String, through: Option<String>, rollback: bool },
+    Probe {
+        server: String,
+        through: Option<String>,
+        rollback: bool,
+    },
     /// Send the requests that warm it up -> [`Event::Ran`].
-    Warm { server: String },
+    Warm {
+        server: String,
+    },
     /// Read the counters of the server and, summed, of the others -> [`Event::Metrics`], or [`Event::Failed`].
-    ReadMetrics { server: String, others: Vec<String> },
+    ReadMetrics {
+        server: String,
+        others: Vec<String>,
+    },
     /// Read anew what every server of the upstream does -> [`Event::View`], or [`Event::Failed`].
     ReadView,
     /// Write the document down before anything else is done -> [`Event::Saved`].
-    Save { progress: Box<Progress> },
+    Save {
+        progress: Box<Progress>,
+    },
     /// For people: the server stands at this share until then, or (absent) until [`Event::Promote`]. Not answered.
-    Pause { server: String, percent: Share, until: Option<Moment> },
+    Pause {
+        server: String,
+        percent: Share,
+        until: Option<Moment>,
+    },
     /// Give up the command with this id; an answer that comes nevertheless is ignored. Not answered.
-    Cancel { id: u64 },
+    Cancel {
+        id: u64,
+    },
     /// Let the lock go and end. Not answered, and the last command.
-    Finish { outcome: Outcome },
+    Finish {
+        outcome: Outcome,
+    },
 }
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// A change is in the store; `index` is its own (Consul's ModifyIndex, etcd's revision; 0 where the proxies themselves were told).
-    Applied { id: u64, index: u64 },
-    Reached { id: u64 },
+    Applied {
+        id: u64,
+        index: u64,
+    },
+    Reached {
+        id: u64,
+    },
     /// `active`: what still runs; 0 is quiet.
-    Quiet { id: u64, active: u64 },
+    Quiet {
+        id: u64,
+        active: u64,
+    },
     /// Of a hook, a driver or the warming; the error is for people.
-    Ran { id: u64, result: Result<(), String> },
-    Probed { id: u64, result: Result<(), String> },
-    Metrics { id: u64, metrics: Metrics },
-    View { id: u64, view: Vec<PeerView> },
-    Saved { id: u64 },
+    Ran {
+        id: u64,
+        result: Result<(), String>,
+    },
+    Probed {
+        id: u64,
+        result: Result<(), String>,
+    },
+    Metrics {
+        id: u64,
+        metrics: Metrics,
+    },
+    View {
+        id: u64,
+        view: Vec<PeerView>,
+    },
+    Saved {
+        id: u64,
+    },
     /// The command cannot be carried out.
-    Failed { id: u64, reason: String },
+    Failed {
+        id: u64,
+        reason: String,
+    },
     /// For people only: what still runs at a server that is drained.
-    Active { server: String, active: u64 },
+    Active {
+        server: String,
+        active: u64,
+    },
     /// The moment of [`crate::Rollout::poll_timeout`] came.
     Tick,
     /// Ctrl-C. First: the batch is finished. Second: stop now.

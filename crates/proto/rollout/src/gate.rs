@@ -17,7 +17,10 @@ pub struct Answer<'a> {
 
 impl Answer<'_> {
     fn headers<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.headers.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .filter(move |(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -38,11 +41,15 @@ impl Gate {
             ));
         }
         for header in &self.expect_header {
-            let Some(value) = applicable(header.value.as_deref().unwrap_or_default(), version, rollback) else {
+            let Some(value) = applicable(header.value.as_deref().unwrap_or_default(), version, rollback)
+            else {
                 continue;
             };
             if header.value.is_none() && answer.headers(&header.name).next().is_none() {
-                return Err(format!("answered {} without header {}, expected it", answer.status, header.name));
+                return Err(format!(
+                    "answered {} without header {}, expected it",
+                    answer.status, header.name
+                ));
             }
             if header.value.is_some() && !answer.headers(&header.name).any(|found| found == value) {
                 let found = answer.headers(&header.name).next();
@@ -53,7 +60,8 @@ impl Gate {
                 ));
             }
         }
-        let Some(part) = self.expect_body.as_deref().and_then(|part| applicable(part, version, rollback)) else {
+        let Some(part) = self.expect_body.as_deref().and_then(|part| applicable(part, version, rollback))
+        else {
             return Ok(());
         };
         if part.is_empty() || answer.body.windows(part.len()).any(|window| window == part.as_bytes()) {

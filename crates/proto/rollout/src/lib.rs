@@ -27,8 +27,8 @@ pub use metrics::{Bucket, Counters, Metrics};
 pub use moment::{Moment, Span};
 pub use parse::PlanError;
 pub use plan::{
-    Batch, Canary, Check, Docker, Drain, Driver, External, Gate, Hooks, OnFailure, OnTimeout, Pause, Plan, ProxyTimeout,
-    Shell, Store, StoreKind, Systemd, Version, Warm, Watch,
+    Batch, Canary, Check, Docker, Drain, Driver, External, Gate, Hooks, OnFailure, OnTimeout, Pause, Plan,
+    ProxyTimeout, Shell, Store, StoreKind, Systemd, Version, Warm, Watch,
 };
 pub use progress::{Phase, Progress, SCHEMA};
 pub use refusal::Refusal;

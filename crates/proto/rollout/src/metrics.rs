@@ -84,7 +84,8 @@ impl Watch {
     /// # Errors
     /// What was found and what was allowed.
     pub(crate) fn judge(&self, before: &Metrics, now: &Metrics) -> Result<(), String> {
-        if let Some(state) = now.state.filter(|state| matches!(state, PeerState::Failed | PeerState::Ejected)) {
+        if let Some(state) = now.state.filter(|state| matches!(state, PeerState::Failed | PeerState::Ejected))
+        {
             return Err(format!("the proxies see it as {state}"));
         }
         let server = now.server.since(&before.server);
@@ -133,8 +134,10 @@ mod tests {
     use super::*;
 
     fn counters(requests: u64, errors: u64, connect_errors: u64, slow: u64) -> Counters {
-        let latency =
-            vec![Bucket { up_to_us: 1_000, count: requests - slow }, Bucket { up_to_us: 64_000, count: slow }];
+        let latency = vec![
+            Bucket { up_to_us: 1_000, count: requests - slow },
+            Bucket { up_to_us: 64_000, count: slow },
+        ];
         Counters { requests, errors, connect_errors, latency }
     }
 
@@ -168,7 +171,8 @@ mod tests {
         let watch = Watch::default();
         assert_eq!(
             judge(&watch, counters(100, 20, 0, 0), counters(400, 40, 0, 0)),
-            Err("20 of 100 answers were errors (20.0 %), 15.0 % are allowed (10.0 % of the others)".to_owned())
+            Err("20 of 100 answers were errors (20.0 %), 15.0 % are allowed (10.0 % of the others)"
+                .to_owned())
         );
         assert_eq!(judge(&watch, counters(100, 20, 0, 0), counters(400, 80, 0, 0)), Ok(()), "all are ill");
         assert_eq!(judge(&watch, counters(49, 49, 0, 0), counters(400, 0, 0, 0)), Ok(()), "too few");

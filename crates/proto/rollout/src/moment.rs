@@ -35,8 +35,7 @@ impl Sub for Moment {
 pub struct Span(pub u64);
 
 /// Names of units and their milliseconds, the largest first.
-const UNITS: [(&str, u64); 5] =
-    [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 impl Span {
     pub const ZERO: Self = Self(0);
@@ -150,7 +149,8 @@ mod tests {
 
     #[test]
     fn what_is_no_time_is_named() {
-        for text in ["", "soon", "3w", "5 s", "-1s", "1m30", "99999999999999999999s", "18446744073709551615d"] {
+        for text in ["", "soon", "3w", "5 s", "-1s", "1m30", "99999999999999999999s", "18446744073709551615d"]
+        {
             assert_eq!(
                 text.parse::<Span>(),
                 Err(format!("\"{text}\" is no time; expected one like 500ms, 30s, 5m, 1m30s, 2h or 1d"))

@@ -49,7 +49,9 @@ impl Plan {
     /// The first value that is wrong, by its name in the file.
     pub fn check(&self) -> Result<(), PlanError> {
         if self.upstream.is_empty() {
-            return Err(wrong("no upstream is named; expected upstream = \"NAME\" in the plan or a name after weir rollout"));
+            return Err(wrong(
+                "no upstream is named; expected upstream = \"NAME\" in the plan or a name after weir rollout",
+            ));
         }
         self.check_values()
     }
@@ -67,7 +69,10 @@ impl Plan {
         }
         let Some(watch) = &self.watch else { return Ok(()) };
         if !(watch.max_error_ratio >= 0.0 && watch.max_error_ratio <= 1.0) {
-            return Err(wrong(format!("watch.max_error_ratio is {}; expected 0.0 to 1.0", watch.max_error_ratio)));
+            return Err(wrong(format!(
+                "watch.max_error_ratio is {}; expected 0.0 to 1.0",
+                watch.max_error_ratio
+            )));
         }
         match watch.latency_factor {
             Some(factor) if !(factor >= 1.0 && factor.is_finite()) => {
@@ -82,7 +87,9 @@ impl Plan {
         if gate.rise == 0 {
             return Err(wrong("gate.rise is 0; expected 1 or more"));
         }
-        for (name, span) in [("interval", gate.interval), ("timeout", gate.timeout), ("deadline", gate.deadline)] {
+        for (name, span) in
+            [("interval", gate.interval), ("timeout", gate.timeout), ("deadline", gate.deadline)]
+        {
             if span.is_zero() {
                 return Err(wrong(format!("gate.{name} is 0; expected a time like 1s")));
             }
@@ -98,16 +105,18 @@ impl Plan {
             return Err(wrong(format!("gate.method is \"{}\"; expected one like GET or HEAD", gate.method)));
         }
         match &gate.through_proxy {
-            Some(url) if !url.starts_with("http://") && !url.starts_with("https://") => {
-                Err(wrong(format!("gate.through_proxy is \"{url}\"; expected a URL that begins with http:// or https://")))
-            }
+            Some(url) if !url.starts_with("http://") && !url.starts_with("https://") => Err(wrong(format!(
+                "gate.through_proxy is \"{url}\"; expected a URL that begins with http:// or https://"
+            ))),
             _ => Ok(()),
         }
     }
 
     fn check_driver(&self) -> Result<(), PlanError> {
         let missing = match &self.driver {
-            Driver::Shell(shell) if shell.start.is_none() => Some("driver.shell has no start; expected a command"),
+            Driver::Shell(shell) if shell.start.is_none() => {
+                Some("driver.shell has no start; expected a command")
+            }
             Driver::Systemd(systemd) if systemd.unit.is_empty() => {
                 Some("driver.systemd has no unit; expected one like app.service")
             }
@@ -128,7 +137,9 @@ impl Plan {
                 Driver::External(_) => "choose another driver, or on_failure = \"leave\"".to_owned(),
                 _ => format!("expected driver.{name}.rollback, or on_failure = \"leave\""),
             };
-            return Err(wrong(format!("on_failure is \"rollback\", but the {name} driver has no rollback command; {remedy}")));
+            return Err(wrong(format!(
+                "on_failure is \"rollback\", but the {name} driver has no rollback command; {remedy}"
+            )));
         }
         Ok(())
     }
@@ -145,7 +156,12 @@ fn located(text: &str, error: &toml::de::Error) -> PlanError {
     };
     let line = before.matches('\n').count();
     let column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
-    PlanError { line: Some(line + 1), column: Some(column), text: text.lines().nth(line).map(str::to_owned), message }
+    PlanError {
+        line: Some(line + 1),
+        column: Some(column),
+        text: text.lines().nth(line).map(str::to_owned),
+        message,
+    }
 }
 
 /// serde names an unknown key and every known one; people want the one that they meant.

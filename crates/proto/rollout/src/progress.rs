@@ -25,6 +25,8 @@ pub struct Progress {
     pub servers: Vec<ServerProgress>,
     /// Why the release fails, once it does.
     pub failure: Option<String>,
+    /// Bringing the old version back failed as well, so no more servers are tried.
+    pub undo_failed: bool,
     /// Absent: it runs, or was killed.
     pub outcome: Option<Outcome>,
 }

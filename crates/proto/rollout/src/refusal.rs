@@ -8,13 +8,17 @@ use crate::progress::SCHEMA;
 pub enum Refusal {
     #[error("the plan is wrong: {0}")]
     Plan(#[from] PlanError),
-    #[error("upstream {upstream} has no servers in the store or at the proxies; look for its name with: weir upstream")]
+    #[error(
+        "upstream {upstream} has no servers in the store or at the proxies; look for its name with: weir upstream"
+    )]
     UnknownUpstream { upstream: String },
     #[error("server {server} is not in upstream {upstream}; {}", likely(near))]
     UnknownServer { upstream: String, server: String, near: Option<String> },
     #[error("server {server} stands twice in the plan, expected once")]
     Duplicate { server: String },
-    #[error("batch.max_unavailable is {size}, but only {servers} servers are released; expected at most {servers}")]
+    #[error(
+        "batch.max_unavailable is {size}, but only {servers} servers are released; expected at most {servers}"
+    )]
     BatchTooBig { size: usize, servers: usize },
     /// `serving`: without those of the batch.
     #[error(
@@ -22,17 +26,23 @@ pub enum Refusal {
         servers.join(", ")
     )]
     BelowMinimum { batch: usize, servers: Vec<String>, serving: usize, minimum: usize },
-    #[error("no server is left to release in upstream {upstream}: all were taken out by somebody else; name them in the plan to release them nevertheless")]
+    #[error(
+        "no server is left to release in upstream {upstream}: all were taken out by somebody else; name them in the plan to release them nevertheless"
+    )]
     NothingToDo { upstream: String },
     #[error("surge server {server} serves already; expected one that stands by drained")]
     SpareServes { server: String },
     #[error("the release that was interrupted is of upstream {found}, expected {expected}")]
     OtherUpstream { found: String, expected: String },
-    #[error("the release was written down in form {found}, this program knows {SCHEMA}; resume it with the program that began it")]
+    #[error(
+        "the release was written down in form {found}, this program knows {SCHEMA}; resume it with the program that began it"
+    )]
     Schema { found: u32 },
     #[error("the last release of upstream {upstream} is over ({outcome}); there is nothing to resume")]
     Finished { upstream: String, outcome: String },
-    #[error("server {server} of the interrupted release is not in upstream {upstream} any more; register it again, or begin a new release")]
+    #[error(
+        "server {server} of the interrupted release is not in upstream {upstream} any more; register it again, or begin a new release"
+    )]
     Gone { upstream: String, server: String },
 }
 

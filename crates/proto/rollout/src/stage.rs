@@ -51,7 +51,12 @@ impl Stage {
     pub const fn is_binding(self) -> bool {
         matches!(
             self,
-            Self::PrePlan | Self::PreDrain | Self::PreStop | Self::PreStart | Self::PreCheck | Self::PreUndrain
+            Self::PrePlan
+                | Self::PreDrain
+                | Self::PreStop
+                | Self::PreStart
+                | Self::PreCheck
+                | Self::PreUndrain
         )
     }
 }

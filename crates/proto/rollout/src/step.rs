@@ -49,8 +49,10 @@ pub enum Course {
     Raise,
     /// It leaves again.
     Lower,
-    /// It failed or was not wanted any more before it was stopped: it serves on.
+    /// It failed before it was stopped: it serves on.
     TurnBack,
+    /// It did not fail, but the release goes no further: as before it was stopped, so it serves on.
+    Return,
     /// It failed while it is out and stays there.
     Stay,
     /// It failed while it serves.
@@ -97,6 +99,7 @@ impl Course {
                 Step::Hook(Stage::PostStop),
             ],
             Self::TurnBack => &[Step::Hook(Stage::OnFail), Step::Up, Step::UpBarrier],
+            Self::Return => &[Step::Up, Step::UpBarrier],
             Self::Stay => &[Step::Hook(Stage::OnFail)],
             Self::Expel => &[Step::Hook(Stage::OnFail), Step::Room, Step::Drain, Step::DrainBarrier],
         }
@@ -126,6 +129,7 @@ impl Course {
     pub(crate) fn state(self, step: Step) -> State {
         match (self, step) {
             (Self::TurnBack | Self::Stay | Self::Expel, _) => State::Failed,
+            (Self::Return, _) => State::Drained,
             (Self::Raise, Step::Hook(Stage::PreStart)) => State::Stopped,
             (_, Step::Room | Step::Hook(Stage::PreDrain)) => State::Ready,
             (_, Step::Drain | Step::DrainBarrier | Step::Quiet) => State::Draining,

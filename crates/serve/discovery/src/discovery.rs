@@ -1,7 +1,7 @@
 //! The sources that are followed.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::mpsc::UnboundedSender;
@@ -18,6 +18,9 @@ use crate::source;
 /// Where log lines go.
 pub type Log = Arc<dyn Fn(Level, String) + Send + Sync>;
 
+/// Writes a file that the user of this process may not write, whole or not at all, and tells what fails.
+pub type Substitute = Arc<dyn Fn(&Path, Vec<u8>) + Send + Sync>;
+
 /// What sources need from the process around them.
 #[derive(Clone)]
 pub struct Options {
@@ -27,6 +30,8 @@ pub struct Options {
     pub embedded: Option<Connector>,
     pub report: UnboundedSender<Update>,
     pub log: Log,
+    /// For `upsync_dump_path` in folders that belong to others; absent: it is told that they cannot be written.
+    pub substitute: Option<Substitute>,
 }
 
 /// What one source has to say.
@@ -69,7 +74,7 @@ impl Discovery {
     /// Inside a tokio runtime.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        let writer = Writer::new(options.log.clone());
+        let writer = Writer::new(options.log.clone(), options.substitute.clone());
         if let Some(folder) = options.state_folder.as_ref().map(|folder| folder.join("peers"))
             && let Err(error) = std::fs::create_dir_all(&folder)
         {

@@ -1,17 +1,17 @@
 //! Last good lists and dumps on disk, written by a thread of their own: a slow disk stops no source.
 
 use std::collections::HashMap;
-use std::fs::{self, File, Permissions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use weir_model::{Level, Origin, PeerList, UpstreamKey};
 
-use crate::Log;
+use crate::{Log, Substitute};
 
 /// A file to be replaced.
 struct Job {
@@ -30,12 +30,12 @@ pub(crate) struct Writer {
 pub(crate) struct Disk(Sender<Job>);
 
 impl Writer {
-    pub(crate) fn new(log: Log) -> Self {
+    pub(crate) fn new(log: Log, substitute: Option<Substitute>) -> Self {
         let (jobs, received) = channel();
         let thread = std::thread::Builder::new().name("peer lists".to_owned());
         let started = thread.spawn({
             let log = log.clone();
-            move || run(&received, &log)
+            move || run(&received, &log, substitute.as_ref())
         });
         if let Err(error) = &started {
             log(Level::Alert, format!("no thread that writes lists of peers: {error}; none is kept on disk"));
@@ -63,14 +63,17 @@ impl Disk {
     }
 }
 
+/// Between two rounds: what changes all the time is written a few times a second.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// Of several contents of one file that wait the last is written.
-fn run(jobs: &Receiver<Job>, log: &Log) {
+fn run(jobs: &Receiver<Job>, log: &Log, substitute: Option<&Substitute>) {
     let mut failing: HashMap<PathBuf, ()> = HashMap::new();
     while let Ok(first) = jobs.recv() {
         let mut waiting = HashMap::from([(first.path, first.content)]);
         waiting.extend(jobs.try_iter().map(|job| (job.path, job.content)));
         for (path, content) in waiting {
-            match replace(&path, &content) {
+            match write(&path, content, substitute) {
                 Ok(()) => {
                     if failing.remove(&path).is_some() {
                         log(Level::Notice, format!("{} is written again", path.display()));
@@ -89,28 +92,19 @@ fn run(jobs: &Receiver<Job>, log: &Log) {
                 }
             }
         }
+        std::thread::sleep(PAUSE);
     }
 }
 
-/// Readers see the old file or the new one, also after a crash. Others may read it, as nginx leaves its files.
-fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let folder = path.parent().ok_or_else(|| io::Error::other("it has no folder"))?;
-    let name = path.file_name().ok_or_else(|| io::Error::other("it has no name"))?;
-    let mut temporary = std::ffi::OsString::from(".");
-    temporary.push(name);
-    temporary.push(".tmp");
-    let temporary = folder.join(temporary);
-    let written = File::create(&temporary).and_then(|mut file| {
-        file.write_all(content)?;
-        file.set_permissions(Permissions::from_mode(0o644))?;
-        file.sync_all()
-    });
-    let renamed = written.and_then(|()| fs::rename(&temporary, path));
-    if renamed.is_err() {
-        let _ = fs::remove_file(&temporary);
+/// Others may read it, as nginx leaves its files. What this user may not write somebody else writes, who tells what fails.
+fn write(path: &Path, content: Vec<u8>, substitute: Option<&Substitute>) -> io::Result<()> {
+    match (weir_net::replace_file(path, &content, 0o644), substitute) {
+        (Err(error), Some(substitute)) if error.kind() == io::ErrorKind::PermissionDenied => {
+            substitute(path, content);
+            Ok(())
+        }
+        (result, _) => result,
     }
-    renamed?;
-    File::open(folder)?.sync_all()
 }
 
 /// A last good list as it is kept.
@@ -214,7 +208,7 @@ mod tests {
             ..PeerList::default()
         };
         assert_eq!(recall(&file, &asked("/a")), Ok(None));
-        replace(&file, &encode(&asked("/a"), &list)).expect("written");
+        weir_net::replace_file(&file, &encode(&asked("/a"), &list), 0o644).expect("written");
         assert_eq!(recall(&file, &asked("/a")), Ok(Some(list)));
         assert_eq!(recall(&file, &asked("/b")), Ok(None));
         assert_eq!(file.metadata().expect("the file").permissions().mode() & 0o777, 0o644);
@@ -231,7 +225,7 @@ mod tests {
             let told = Arc::clone(&told);
             Arc::new(move |level, line| told.lock().expect("no panic").push((level, line)))
         };
-        let writer = Writer::new(log);
+        let writer = Writer::new(log, None);
         let (bad, good) = (folder.path().join("none/a"), folder.path().join("b"));
         for content in ["1", "2"] {
             writer.disk().write(bad.clone(), content.into());

@@ -10,5 +10,5 @@ mod names;
 mod source;
 
 pub use client::Connector;
-pub use discovery::{Discovery, Log, Options, Update, What};
+pub use discovery::{Discovery, Log, Options, Substitute, Update, What};
 pub use names::{BoxFuture, Names};

@@ -3,6 +3,7 @@
 
 mod error;
 mod events;
+mod files;
 mod listen;
 mod message;
 mod neighbour;
@@ -18,6 +19,7 @@ mod user;
 
 pub use error::{BindError, Call, errno_text};
 pub use events::Waker;
+pub use files::replace_file;
 pub use listen::{ListenSpec, add_listeners, apply_options, bind_datagram, bound_addr, listen, probe};
 pub use neighbour::{ArpSocket, NdSocket};
 pub use pass::{recv_with_fds, send_with_fds, socket_pair};

@@ -37,7 +37,8 @@ impl Process {
             let lines = Arc::clone(&lines);
             Arc::new(move |level, line| lines.lock().expect("no panic").push((level, line)))
         };
-        let options = Options { state_folder: state.map(Into::into), embedded: None, report, log };
+        let options =
+            Options { state_folder: state.map(Into::into), embedded: None, report, log, substitute: None };
         Self { discovery: Discovery::new(options), updates, lines }
     }
 

@@ -1,0 +1,184 @@
+//! The order of things: spares, batches, the way back, the end.
+
+use super::{Halt, Rollout};
+use crate::command::{Action, Event, NoteLevel, Outcome};
+use crate::plan::OnFailure;
+use crate::progress::Phase;
+use crate::server::{Fate, Role};
+use crate::stage::Stage;
+use crate::step::{Course, Step};
+
+impl Rollout {
+    /// Goes on to the next phase when everything of this one is over.
+    pub(super) fn proceed(&mut self) {
+        while self.phase != Phase::Ended && self.hook.is_none() && !self.is_running() {
+            if self.halt == Halt::Now {
+                self.end();
+                return;
+            }
+            self.phase = self.next_phase();
+            self.dirty = true;
+            if self.phase == Phase::Ended {
+                self.end();
+                return;
+            }
+            self.enter_phase();
+        }
+    }
+
+    fn next_phase(&mut self) -> Phase {
+        let failed = self.failure.is_some();
+        match self.phase {
+            Phase::Opening | Phase::Raising | Phase::Batch(_) if failed => self.after_failure(),
+            Phase::Opening => Phase::Raising,
+            Phase::Raising | Phase::Batch(_) if self.halt != Halt::No => Phase::Lowering,
+            Phase::Raising => Phase::Batch(0),
+            Phase::Batch(n) if n + 1 < self.batches() => Phase::Batch(n + 1),
+            Phase::Batch(_) => Phase::Lowering,
+            Phase::Undoing if self.halt == Halt::No && !self.undo_failed && self.changed().is_some() => {
+                Phase::Undoing
+            }
+            Phase::Undoing => Phase::Lowering,
+            Phase::Lowering if self.spare().is_some() => Phase::Lowering,
+            Phase::Lowering => Phase::Closing,
+            Phase::Closing | Phase::Ended => Phase::Ended,
+        }
+    }
+
+    fn after_failure(&mut self) -> Phase {
+        if self.plan.on_failure != OnFailure::Rollback || self.changed().is_none() {
+            return Phase::Lowering;
+        }
+        // Who asked to stop after the batch gets the old version first: that is where the batch ends now.
+        self.halt = Halt::No;
+        self.note(NoteLevel::Warning, None, "the old version is brought back, the last server first");
+        Phase::Undoing
+    }
+
+    /// Begins what belongs to the phase. Servers that were on their way when the release was interrupted go on.
+    pub(super) fn enter_phase(&mut self) {
+        match self.phase {
+            Phase::Opening => self.plan_hook(Stage::PrePlan),
+            Phase::Closing => self.plan_hook(Stage::PostPlan),
+            Phase::Raising => {
+                let first = Course::Raise.steps().first().copied().unwrap_or(Step::Start);
+                self.enter_all(|role, _| role == Role::Spare, Course::Raise, first);
+            }
+            Phase::Batch(n) => {
+                self.enter_all(|_, batch| batch == Some(n), Course::Upgrade, Step::Room);
+            }
+            Phase::Undoing => self.enter_undo(),
+            Phase::Lowering => {
+                let Some(i) = self.spare() else { return };
+                if self.servers[i].kept.fate == Fate::Running {
+                    self.go_on(i);
+                } else {
+                    self.start(i, Course::Lower, Step::Room);
+                }
+            }
+            Phase::Ended => {}
+        }
+    }
+
+    fn enter_all(&mut self, belongs: impl Fn(Role, Option<usize>) -> bool, course: Course, step: Step) {
+        let members: Vec<usize> = (0..self.servers.len())
+            .filter(|&i| belongs(self.servers[i].kept.role, self.servers[i].kept.batch))
+            .collect();
+        for i in members {
+            match self.servers[i].kept.fate {
+                Fate::Running if self.servers[i].task.is_none() => self.go_on(i),
+                Fate::Waiting if self.failure.is_none() => self.start(i, course, step),
+                _ => {}
+            }
+        }
+    }
+
+    fn enter_undo(&mut self) {
+        // First those that only have to be put back.
+        for i in 0..self.servers.len() {
+            let kept = &self.servers[i].kept;
+            if kept.fate == Fate::Running && !kept.touched && self.servers[i].task.is_none() {
+                self.go_on(i);
+            }
+        }
+        let Some(i) = self.changed().filter(|_| !self.is_running()) else { return };
+        let kept = &self.servers[i].kept;
+        if kept.fate == Fate::Running && (kept.course == Course::Undo || self.undo_failed) {
+            self.go_on(i);
+        } else if !self.undo_failed {
+            self.start(i, Course::Undo, Step::Room);
+        }
+    }
+
+    /// The last server that may run the new version.
+    fn changed(&self) -> Option<usize> {
+        self.servers.iter().rposition(|server| {
+            let kept = &server.kept;
+            matches!(kept.role, Role::Released | Role::Held)
+                && kept.touched
+                && matches!(kept.fate, Fate::Done | Fate::Failed | Fate::Running)
+        })
+    }
+
+    /// A spare that still helps out.
+    fn spare(&self) -> Option<usize> {
+        self.servers.iter().position(|server| {
+            let on_its_way = server.kept.fate == Fate::Running && server.kept.course == Course::Lower;
+            server.kept.role == Role::Spare && (server.kept.fate == Fate::Done || on_its_way)
+        })
+    }
+
+    fn batches(&self) -> usize {
+        self.servers.iter().filter_map(|server| server.kept.batch).max().map_or(0, |last| last + 1)
+    }
+
+    fn plan_hook(&mut self, stage: Stage) {
+        if self.plan.hooks.command(stage).is_none() {
+            return;
+        }
+        let result = match stage {
+            Stage::PostPlan => self.judgement().to_string(),
+            _ => "ok".to_owned(),
+        };
+        self.hook =
+            Some(self.emit(Action::RunHook { stage, server: None, batch: None, result: Some(result) }));
+    }
+
+    pub(super) fn plan_hook_ran(&mut self, event: Event) {
+        self.hook = None;
+        let (Event::Ran { result: Err(why), .. } | Event::Failed { reason: why, .. }) = event else { return };
+        if self.phase == Phase::Opening {
+            self.give_up(&format!("hook {}: {why}", Stage::PrePlan));
+        } else {
+            self.note(NoteLevel::Warning, None, format!("hook {}: {why}", Stage::PostPlan));
+        }
+    }
+
+    fn end(&mut self) {
+        self.phase = Phase::Ended;
+        let outcome = self.judgement();
+        self.outcome = Some(outcome.clone());
+        self.dirty = true;
+        self.emit(Action::Finish { outcome });
+    }
+
+    /// How it ends, as things are now.
+    fn judgement(&self) -> Outcome {
+        let released = || self.servers.iter().filter(|s| matches!(s.kept.role, Role::Released | Role::Held));
+        let Some(reason) = self.failure.clone() else {
+            let done = released().all(|server| server.kept.fate == Fate::Done) && self.spare().is_none();
+            return if done { Outcome::Done } else { Outcome::Interrupted };
+        };
+        if self.plan.on_failure != OnFailure::Rollback || self.lock_lost || self.undo_failed {
+            return Outcome::Left { reason };
+        }
+        let changed = self.changed().is_some();
+        if changed && self.halt != Halt::No {
+            return Outcome::Interrupted;
+        }
+        if changed || released().any(|server| server.kept.out) {
+            return Outcome::Left { reason };
+        }
+        Outcome::RolledBack { reason }
+    }
+}
