@@ -41,9 +41,9 @@ pub(super) fn consul(place: &Place) -> Result<Vec<Row>> {
         bail!("consul is not installed");
     }
     let (store, listen) = (node::free()?, node::free()?);
-    let port = |name: &str| Ok::<_, anyhow::Error>(format!("ports {{ {name} = {} }}", node::free()?.port()));
+    let port = |name: &str| Ok::<_, anyhow::Error>(format!("{name} = {}", node::free()?.port()));
     let ports = [port("serf_lan")?, port("serf_wan")?, port("server")?].join(" ");
-    let http = format!("ports {{ http = {} dns = -1 grpc = -1 }} {ports}", store.port());
+    let http = format!("ports {{ http = {} dns = -1 grpc = -1 {ports} }}", store.port());
     let words = ["agent", "-dev", "-log-level=err", "-hcl", &http];
     let mut consul = Node::program(place, "consul", Path::new("consul"), &words)?;
     let leads = || {

@@ -5,6 +5,7 @@ mod config;
 mod directives;
 mod files;
 mod registry;
+mod service;
 mod upstream;
 mod vip;
 
@@ -70,6 +71,8 @@ enum Command {
     ///
     /// `registry { }` in an nginx.conf runs it inside `weir run`. SIGHUP reads tokens and certificates again.
     Registry(registry::Words),
+    /// Run an application that registers itself, and show or change what is registered
+    Service(service::Words),
     /// Say whether configurations are right, and what to do where they are not
     ///
     /// Reads nginx and keepalived files, each by itself and then together: the files of all nodes of a group, named
@@ -135,7 +138,12 @@ enum Command {
 /// Does what the words say.
 pub(crate) fn run() -> ExitCode {
     let command = CommandLine::parse().command;
-    if !matches!(command, Command::Run { .. } | Command::Demo { .. } | Command::Registry(_)) {
+    let waits = match &command {
+        Command::Run { .. } | Command::Demo { .. } | Command::Registry(_) => true,
+        Command::Service(words) => words.waits_for_signals(),
+        _ => false,
+    };
+    if !waits {
         // Should it fail, the command is only less easily interrupted.
         let _ = weir_net::end_by_signals();
     }
@@ -145,6 +153,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Check { files, json, here, .. } => check::run(&files, json, here),
         Command::Upstream(words) => upstream::run(words),
         Command::Registry(words) => registry::run(&words),
+        Command::Service(words) => service::run_words(words),
         Command::Vip { name, json, socket } => vip::run(name.as_deref(), socket, json),
         Command::Config { files, json } => config::run(&files, json),
         Command::Directives { name, absent } => directives::run(name.as_deref(), absent),

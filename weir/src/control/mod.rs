@@ -7,9 +7,11 @@ mod memory;
 pub(crate) mod names;
 pub(crate) mod registry;
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -17,7 +19,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use weir_balance::Member;
 use weir_model::{Config, Level, Upstream};
-use weir_serve_discovery::{Discovery, Names, Options, Substitute, Update};
+use weir_serve_discovery::{Discovery, Names, Options, Substitute, Update, What};
 use weir_serve_health::Health;
 use weir_serve_http::Publisher;
 
@@ -38,6 +40,8 @@ const FIRST_LISTS: Duration = Duration::from_secs(1);
 /// The same where the file says that nothing is served without one.
 const STRONG: Duration = Duration::from_secs(10);
 
+/// How much the control thread and the registry give way to data threads.
+const NICE: i32 = 5;
 /// How long the last lists may take to be written when the process ends.
 const END: Duration = Duration::from_millis(200);
 
@@ -103,6 +107,9 @@ impl Control {
             waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), content);
         });
         let thread = std::thread::Builder::new().name("control".to_owned()).spawn(move || {
+            // Requests come first: this thread, and those that are started from it, wait for them where processors are
+            // short. Should it fail, it only costs them a little.
+            let _ = rustix::process::nice(NICE);
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.expect("a thread can make an event loop");
             let tasks = tokio::task::LocalSet::new();
@@ -113,7 +120,9 @@ impl Control {
                 let (updates, updated) = unbounded_channel();
                 let names = Names::new();
                 tokio::task::spawn_local(questions.answer(names));
-                tokio::task::spawn_local(take_updates(Arc::clone(&hub), updated));
+                let large = Rc::new(Cell::new(false));
+                tokio::task::spawn_local(take_updates(Arc::clone(&hub), updated, Rc::clone(&large)));
+                tokio::task::spawn_local(tidy(large));
                 let body = Body {
                     api: Api::new(Arc::clone(&hub), Arc::clone(&log)),
                     registry: Registry::new(Arc::clone(&log)),
@@ -188,7 +197,7 @@ async fn take_reports(hub: Arc<Hub>, mut reported: UnboundedReceiver<weir_health
 }
 
 /// Lists that came while others were worked on: only the last of each source counts.
-async fn take_updates(hub: Arc<Hub>, mut updated: UnboundedReceiver<Update>) {
+async fn take_updates(hub: Arc<Hub>, mut updated: UnboundedReceiver<Update>, large: Rc<Cell<bool>>) {
     let mut all = Vec::new();
     while updated.recv_many(&mut all, 1024).await > 0 {
         let mut last: Vec<Update> = Vec::new();
@@ -196,7 +205,27 @@ async fn take_updates(hub: Arc<Hub>, mut updated: UnboundedReceiver<Update>) {
             last.retain(|one| one.key != update.key || one.source != update.source);
             last.push(update);
         }
+        large.set(large.get() || last.iter().any(is_large));
         last.into_iter().for_each(|update| hub.update(update));
+    }
+}
+
+/// So many peers in one list are worth looking after the memory that reading them took.
+const LARGE: usize = 1000;
+/// How often that is done.
+const TIDY: Duration = Duration::from_secs(1);
+
+fn is_large(update: &Update) -> bool {
+    matches!(&update.what, What::List(list) if list.peers.len() >= LARGE)
+}
+
+/// Gives back what large lists took while they were read.
+async fn tidy(large: Rc<Cell<bool>>) {
+    loop {
+        tokio::time::sleep(TIDY).await;
+        if large.take() {
+            weir_net::give_back_memory();
+        }
     }
 }
 

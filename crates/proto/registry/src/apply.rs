@@ -66,6 +66,7 @@ impl State {
             Command::CheckUpdate { id, status, output } => {
                 self.check_update(change, &id, status, output)?;
             }
+            Command::CheckRenew { id } => self.check_held(change, &id)?,
             Command::CheckResult { id, status, output } => {
                 self.check_result(change, &id, status, output);
             }

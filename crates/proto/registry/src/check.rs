@@ -82,6 +82,21 @@ impl State {
         status: Status,
         output: String,
     ) -> Result<(), Refusal> {
+        let check = self.check_renew(change, id)?;
+        self.judge(change, &check, status, output);
+        Ok(())
+    }
+
+    /// Who registered the service is there, however it is: it does not go for being critical.
+    pub(crate) fn check_held(&mut self, change: &mut Change, id: &str) -> Result<(), Refusal> {
+        let check = self.check_renew(change, id)?;
+        self.alarms.clear(&Alarm::Reap(id.to_owned()));
+        self.arm_reap(change.now, &check);
+        Ok(())
+    }
+
+    /// Winds the clock of a TTL check up again; its status stays. Nothing of it is on disk.
+    fn check_renew(&mut self, change: &mut Change, id: &str) -> Result<Arc<Check>, Refusal> {
         let check = self.check_on(&self.own(), id).cloned();
         let ttl = check.as_ref().and_then(|check| match check.kind {
             CheckKind::Ttl { ttl } => Some(ttl),
@@ -91,8 +106,7 @@ impl State {
             return Err(Refusal::NoTtl(id.to_owned()));
         };
         self.alarms.set(change.now.after(ttl), Alarm::Ttl(id.to_owned()));
-        self.judge(change, &check, status, output);
-        Ok(())
+        Ok(check)
     }
 
     /// A probe's result counts once there are as many alike in a row as the check wants (Consul's

@@ -51,6 +51,10 @@ pub enum Command {
         status: Status,
         output: String,
     },
+    /// A TTL check has its whole time again, whatever it says: its service's lease is held.
+    CheckRenew {
+        id: String,
+    },
     /// What a probe (HTTP, TCP, gRPC) of a check on the own node saw; thresholds are applied here. No such check: nothing.
     CheckResult {
         id: String,

@@ -33,17 +33,15 @@ impl fmt::Display for PlanError {
 impl std::error::Error for PlanError {}
 
 impl Plan {
-    /// Reads a plan in TOML. The upstream may be missing in it, because the command line names it.
+    /// Reads a plan in TOML. It need not be complete, because flags may add to it: see [`Plan::check`].
     ///
     /// # Errors
     /// The first thing that is no TOML, is unknown or has a wrong value.
     pub fn parse(text: &str) -> Result<Self, PlanError> {
-        let plan: Self = toml::from_str(text).map_err(|error| located(text, &error))?;
-        plan.check_values()?;
-        Ok(plan)
+        toml::from_str(text).map_err(|error| located(text, &error))
     }
 
-    /// Whether the values go together; of a plan that flags have filled as well.
+    /// Whether the plan is complete and its values go together.
     ///
     /// # Errors
     /// The first value that is wrong, by its name in the file.
@@ -53,10 +51,6 @@ impl Plan {
                 "no upstream is named; expected upstream = \"NAME\" in the plan or a name after weir rollout",
             ));
         }
-        self.check_values()
-    }
-
-    fn check_values(&self) -> Result<(), PlanError> {
         if self.batch.max_unavailable == Amount::Count(0) {
             return Err(wrong("batch.max_unavailable is 0; expected at least 1, or a part like 25%"));
         }

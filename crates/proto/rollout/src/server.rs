@@ -106,13 +106,14 @@ pub struct ServerProgress {
 
 impl ServerProgress {
     pub(crate) fn new(address: &str, role: Role, batch: Option<usize>, now: Moment) -> Self {
+        let course = if role == Role::Spare { Course::Raise } else { Course::Upgrade };
         Self {
             address: address.to_owned(),
             role,
             batch,
             fate: Fate::Waiting,
-            course: if role == Role::Spare { Course::Raise } else { Course::Upgrade },
-            step: Step::Room,
+            course,
+            step: course.first(),
             out: false,
             touched: false,
             canary: 0,

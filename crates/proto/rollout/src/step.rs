@@ -88,8 +88,8 @@ impl Course {
                 Step::Hook(Stage::PostUndrain),
             ],
             Self::Lower => &[
-                Step::Room,
                 Step::Hook(Stage::PreDrain),
+                Step::Room,
                 Step::Drain,
                 Step::DrainBarrier,
                 Step::Quiet,
@@ -109,6 +109,10 @@ impl Course {
     #[must_use]
     pub const fn is_failure(self) -> bool {
         matches!(self, Self::TurnBack | Self::Stay | Self::Expel)
+    }
+
+    pub(crate) fn first(self) -> Step {
+        self.steps().first().copied().unwrap_or(Step::Room)
     }
 
     /// Where a step stands in the row.
@@ -147,8 +151,9 @@ impl Course {
 }
 
 const UPGRADE: [Step; 25] = [
-    Step::Room,
     Step::Hook(Stage::PreDrain),
+    // After the hook, which may take its time.
+    Step::Room,
     Step::Drain,
     Step::DrainBarrier,
     Step::Quiet,

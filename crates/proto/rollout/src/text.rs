@@ -6,7 +6,7 @@ use crate::command::Outcome;
 use crate::moment::Span;
 use crate::plan::{OnFailure, OnTimeout, Pause, Plan};
 use crate::rollout::Rollout;
-use crate::server::{Row, State};
+use crate::server::Row;
 use crate::view::PeerView;
 
 /// Stopping and starting takes so long where nothing is known of it.
@@ -132,12 +132,4 @@ fn estimate(plan: &Plan, batches: usize) -> (Span, Option<Span>) {
     }
     let most = (!open).then(|| longest.times(batches) + pauses);
     (each.times(batches) + pauses, most)
-}
-
-impl Row {
-    /// Whether nothing more happens to the server.
-    #[must_use]
-    pub const fn is_over(&self) -> bool {
-        matches!(self.state, State::Done | State::Failed | State::Maint | State::RolledBack)
-    }
 }

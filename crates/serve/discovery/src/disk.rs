@@ -172,6 +172,7 @@ pub(crate) fn recall(path: &Path, asked: &Origin) -> Result<Option<PeerList>, St
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
     use std::sync::{Arc, Mutex};
 
     use weir_model::{ListenAddress, Peer};

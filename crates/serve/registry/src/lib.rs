@@ -7,6 +7,7 @@ mod checks;
 mod dns;
 mod health;
 mod http;
+mod lease;
 mod server;
 mod store;
 mod uuid;

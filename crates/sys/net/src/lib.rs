@@ -5,6 +5,7 @@ mod error;
 mod events;
 mod files;
 mod listen;
+mod memory;
 mod message;
 mod neighbour;
 mod pass;
@@ -21,6 +22,7 @@ pub use error::{BindError, Call, errno_text};
 pub use events::Waker;
 pub use files::replace_file;
 pub use listen::{ListenSpec, add_listeners, apply_options, bind_datagram, bound_addr, listen, probe};
+pub use memory::give_back_memory;
 pub use neighbour::{ArpSocket, NdSocket};
 pub use pass::{recv_with_fds, send_with_fds, socket_pair};
 pub use process::{

@@ -1,6 +1,6 @@
 //! Takes in the answers to commands.
 
-use super::{Rollout, Server, Task};
+use super::{Rollout, Task};
 use crate::command::{Action, Event, NoteLevel};
 use crate::plan::OnTimeout;
 use crate::server::Fate;
@@ -158,7 +158,7 @@ impl Rollout {
         let Some(peer) = self.view.iter().find(|peer| peer.address == *me) else {
             return self.fail(i, "it is not in the upstream any more");
         };
-        let serves = counts(&peer) && !self.servers[i].claimed;
+        let serves = counts(&peer);
         let claimed = |peer: &&PeerView| {
             self.servers.iter().any(|server| server.claimed && server.kept.address == peer.address)
         };
@@ -179,8 +179,11 @@ impl Rollout {
 
     /// Waits for others to serve again: as long as one of ours is on its way, then for the deadline of the gate.
     fn no_room(&mut self, i: usize, why: &str) {
-        let ours = |(n, server): (usize, &Server)| n != i && server.claimed && server.task.is_some();
-        let coming = self.servers.iter().enumerate().any(ours);
+        let ours = |n: usize| {
+            let server = &self.servers[n];
+            n != i && server.claimed && server.task.is_some() && self.cursor(n) != Step::Room
+        };
+        let coming = (0..self.servers.len()).any(ours);
         let (now, gate) = (self.now, &self.plan.gate);
         let (deadline, interval) = (now + gate.deadline, gate.interval);
         let Some(task) = self.task(i) else { return };

@@ -18,6 +18,7 @@ enum Entered {
 impl Rollout {
     /// Begins the step that the server is at, and those after it that need nothing.
     pub(super) fn begin(&mut self, i: usize) {
+        self.take_back_pause(i);
         loop {
             let Some(task) = self.task(i) else { return };
             let prelude = task.prelude.or(if task.recheck { Some(Step::Room) } else { None });
@@ -40,6 +41,7 @@ impl Rollout {
     /// Moves on by one step; whether there is one to begin.
     fn forward(&mut self, i: usize) -> bool {
         let Some(task) = self.task(i) else { return false };
+        let promoted = task.promoted;
         if let Some(step) = task.prelude {
             // The prelude ends where the server is out and quiet.
             task.prelude = match step {
@@ -51,7 +53,9 @@ impl Rollout {
         } else {
             let (course, step) = (self.servers[i].kept.course, self.servers[i].kept.step);
             let next = match step {
-                Step::Canary if !task.promoted => Some(Step::Through),
+                // It was not taken out, so there is nothing to turn back.
+                Step::Hook(Stage::OnFail) if course == Course::TurnBack && !self.servers[i].kept.out => None,
+                Step::Canary if !promoted => Some(Step::Through),
                 Step::PercentBarrier => Some(Step::Canary),
                 step => course.next(step),
             };
@@ -76,6 +80,8 @@ impl Rollout {
             Course::Lower | Course::Return => Fate::Waiting,
             Course::TurnBack | Course::Stay | Course::Expel => Fate::Failed,
         };
+        // Whoever was not waited for is counted by what the proxies see of it.
+        self.servers[i].claimed &= self.servers[i].kept.out;
         self.change(i, |kept| match kept.course {
             Course::Undo => kept.touched = false,
             // It stands by drained, as it was found.
@@ -88,7 +94,6 @@ impl Rollout {
     fn enter(&mut self, i: usize) -> Entered {
         let kept = &self.servers[i].kept;
         let held = kept.role == Role::Held;
-        let turned = matches!(kept.course, Course::TurnBack | Course::Return) && !kept.out;
         let server = kept.address.clone();
         match self.cursor(i) {
             Step::Room if !held => self.ask(i, Action::ReadView),
@@ -108,9 +113,9 @@ impl Rollout {
             Step::Warm if self.plan.warm.as_ref().is_some_and(|warm| warm.requests > 0) => {
                 self.ask(i, Action::Warm { server });
             }
-            Step::Up if !held && !turned => self.enter_up(i),
+            Step::Up if !held => self.enter_up(i),
             // In a hurry the change is written and not waited for.
-            Step::UpBarrier if !held && !turned && self.halt != Halt::Now => self.await_applied(i),
+            Step::UpBarrier if !held && self.halt != Halt::Now => self.await_applied(i),
             Step::Canary if self.is_canary(i) => self.enter_canary(i),
             Step::Percent => {
                 let percent = self.share(i);

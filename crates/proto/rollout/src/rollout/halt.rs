@@ -3,7 +3,6 @@
 use super::{Halt, Rollout};
 use crate::command::NoteLevel;
 use crate::server::{Fate, Role};
-use crate::stage::Stage;
 use crate::step::{Course, Step};
 
 impl Rollout {
@@ -39,7 +38,7 @@ impl Rollout {
         } else {
             Course::Expel
         };
-        self.start(i, way, Step::Hook(Stage::OnFail));
+        self.start(i, way);
         self.recall();
     }
 
@@ -111,7 +110,7 @@ impl Rollout {
     /// Puts a server back that was not changed.
     pub(super) fn go_home(&mut self, i: usize) {
         if self.servers[i].kept.out {
-            self.start(i, Course::Return, Step::Up);
+            self.start(i, Course::Return);
             return;
         }
         self.servers[i].claimed = false;
@@ -258,9 +257,16 @@ impl Rollout {
         let passed = !matches!(step, Step::Room | Step::Drain | Step::Up);
         let recheck =
             kept.out && passed && matches!(kept.course, Course::Upgrade | Course::Undo | Course::Lower);
+        let queued = !self.is_in_flight(i);
         let Some(task) = self.task(i) else { return };
         let Some(back) = back else {
             task.recheck = recheck;
+            let waiting = task.waiting.filter(|_| recheck && queued);
+            if waiting.is_some() {
+                // What was not given out yet comes after that.
+                self.cancel(waiting);
+                self.begin(i);
+            }
             return;
         };
         let waiting = task.waiting.take();

@@ -386,6 +386,7 @@ impl Rollout {
     /// The server's way ends here.
     fn settle(&mut self, i: usize, fate: Fate) {
         self.servers[i].task = None;
+        self.take_back_pause(i);
         self.change(i, |kept| kept.fate = fate);
     }
 
@@ -394,7 +395,15 @@ impl Rollout {
         if let Some(task) = self.servers[i].task.take() {
             self.cancel(task.waiting);
         }
+        self.take_back_pause(i);
         self.dirty = true;
+    }
+
+    /// A pause that nobody was told of yet is over.
+    fn take_back_pause(&mut self, i: usize) {
+        let me = &self.servers[i].kept.address;
+        self.outbox
+            .retain(|command| !matches!(&command.action, Action::Pause { server, .. } if server == me));
     }
 
     fn cancel(&mut self, id: Option<u64>) {
@@ -416,12 +425,13 @@ impl Rollout {
         self.servers.iter().any(|server| server.task.is_some())
     }
 
-    fn start(&mut self, i: usize, course: Course, step: Step) {
+    /// Sends a server on its way.
+    fn start(&mut self, i: usize, course: Course) {
         self.servers[i].task = Some(Task::default());
         self.change(i, |kept| {
             kept.fate = Fate::Running;
             kept.course = course;
-            kept.step = step;
+            kept.step = course.first();
         });
         self.begin(i);
     }

@@ -1,12 +1,12 @@
 //! The order of things: spares, batches, the way back, the end.
 
-use super::{Halt, Rollout};
+use super::{Halt, Rollout, Server};
 use crate::command::{Action, Event, NoteLevel, Outcome};
 use crate::plan::OnFailure;
 use crate::progress::Phase;
 use crate::server::{Fate, Role};
 use crate::stage::Stage;
-use crate::step::{Course, Step};
+use crate::step::Course;
 
 impl Rollout {
     /// Goes on to the next phase when everything of this one is over.
@@ -32,9 +32,7 @@ impl Rollout {
             Phase::Opening | Phase::Raising | Phase::Batch(_) if failed => self.after_failure(),
             Phase::Opening => Phase::Raising,
             Phase::Raising | Phase::Batch(_) if self.halt != Halt::No => Phase::Lowering,
-            Phase::Raising => Phase::Batch(0),
-            Phase::Batch(n) if n + 1 < self.batches() => Phase::Batch(n + 1),
-            Phase::Batch(_) => Phase::Lowering,
+            Phase::Raising | Phase::Batch(_) => self.next_batch().map_or(Phase::Lowering, Phase::Batch),
             Phase::Undoing if self.halt == Halt::No && !self.undo_failed && self.changed().is_some() => {
                 Phase::Undoing
             }
@@ -61,11 +59,10 @@ impl Rollout {
             Phase::Opening => self.plan_hook(Stage::PrePlan),
             Phase::Closing => self.plan_hook(Stage::PostPlan),
             Phase::Raising => {
-                let first = Course::Raise.steps().first().copied().unwrap_or(Step::Start);
-                self.enter_all(|role, _| role == Role::Spare, Course::Raise, first);
+                self.enter_all(|role, _| role == Role::Spare, Course::Raise);
             }
             Phase::Batch(n) => {
-                self.enter_all(|_, batch| batch == Some(n), Course::Upgrade, Step::Room);
+                self.enter_all(|_, batch| batch == Some(n), Course::Upgrade);
             }
             Phase::Undoing => self.enter_undo(),
             Phase::Lowering => {
@@ -73,21 +70,21 @@ impl Rollout {
                 if self.servers[i].kept.fate == Fate::Running {
                     self.go_on(i);
                 } else {
-                    self.start(i, Course::Lower, Step::Room);
+                    self.start(i, Course::Lower);
                 }
             }
             Phase::Ended => {}
         }
     }
 
-    fn enter_all(&mut self, belongs: impl Fn(Role, Option<usize>) -> bool, course: Course, step: Step) {
+    fn enter_all(&mut self, belongs: impl Fn(Role, Option<usize>) -> bool, course: Course) {
         let members: Vec<usize> = (0..self.servers.len())
             .filter(|&i| belongs(self.servers[i].kept.role, self.servers[i].kept.batch))
             .collect();
         for i in members {
             match self.servers[i].kept.fate {
                 Fate::Running if self.servers[i].task.is_none() => self.go_on(i),
-                Fate::Waiting if self.failure.is_none() => self.start(i, course, step),
+                Fate::Waiting if self.failure.is_none() => self.start(i, course),
                 _ => {}
             }
         }
@@ -106,7 +103,7 @@ impl Rollout {
         if kept.fate == Fate::Running && (kept.course == Course::Undo || self.undo_failed) {
             self.go_on(i);
         } else if !self.undo_failed {
-            self.start(i, Course::Undo, Step::Room);
+            self.start(i, Course::Undo);
         }
     }
 
@@ -128,8 +125,11 @@ impl Rollout {
         })
     }
 
-    fn batches(&self) -> usize {
-        self.servers.iter().filter_map(|server| server.kept.batch).max().map_or(0, |last| last + 1)
+    /// The first batch that is not over. One with a server that is out already goes before the others: it makes room for them.
+    fn next_batch(&self) -> Option<usize> {
+        let open = |server: &&Server| matches!(server.kept.fate, Fate::Waiting | Fate::Running);
+        let place = |server: &Server| Some((!server.kept.out, server.kept.batch?));
+        self.servers.iter().filter(open).filter_map(place).min().map(|(_, batch)| batch)
     }
 
     fn plan_hook(&mut self, stage: Stage) {

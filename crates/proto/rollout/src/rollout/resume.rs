@@ -36,11 +36,7 @@ impl Rollout {
         if let Some(outcome) = progress.outcome {
             self.begin_again(&outcome, &mut servers);
         }
-        let serving = |address: &str| self.view.iter().any(|peer| peer.address == address && peer.serving);
-        self.servers = servers
-            .into_iter()
-            .map(|kept| Server { claimed: kept.out && !serving(&kept.address), task: None, kept })
-            .collect();
+        self.servers = servers.into_iter().map(Server::new).collect();
         Ok(())
     }
 
@@ -88,17 +84,14 @@ fn entry(course: Course, step: Step) -> (Step, bool) {
     let checked = Step::Hook(Stage::PreCheck);
     match course {
         // What stopped it may not have run to its end, so it runs again.
-        Course::Upgrade if !course.has_reached(step, Step::Hook(Stage::PostStop)) => (Step::Room, false),
+        Course::Upgrade if !course.has_reached(step, Step::Hook(Stage::PostStop)) => (course.first(), false),
         Course::Upgrade if !course.has_reached(step, checked) => (step, true),
         // It may have died since.
         Course::Upgrade => (checked, true),
-        Course::Undo if !course.has_reached(step, Step::Gate) => (Step::Room, false),
+        Course::Undo if !course.has_reached(step, Step::Gate) => (course.first(), false),
         Course::Undo => (Step::Gate, true),
         Course::Raise if course.has_reached(step, checked) => (checked, false),
-        Course::Raise => (Step::Hook(Stage::PreStart), false),
-        Course::Lower => (Step::Room, false),
-        Course::Return => (Step::Up, false),
-        Course::Stay => (Step::Hook(Stage::OnFail), false),
+        Course::Raise | Course::Lower | Course::Return | Course::Stay => (course.first(), false),
         Course::TurnBack if step == Step::Hook(Stage::OnFail) => (step, false),
         Course::TurnBack => (Step::Up, false),
         Course::Expel if step == Step::Hook(Stage::OnFail) => (step, false),

@@ -20,7 +20,7 @@ impl Tokens {
     pub(crate) fn allow(&self, verb: Verb, shown: Option<&str>) -> bool {
         let needed = match verb {
             Verb::Get => self.read.as_ref(),
-            Verb::Put | Verb::Delete => self.write.as_ref().or(self.read.as_ref()),
+            Verb::Put | Verb::Post | Verb::Delete => self.write.as_ref().or(self.read.as_ref()),
         };
         let Some(needed) = needed else { return true };
         let Some(shown) = shown else { return false };

@@ -1,11 +1,14 @@
 //! What a handler answers, with Consul's headers.
 
+use std::rc::Rc;
+
 use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{self, HeaderName, HeaderValue};
 use serde::Serialize;
 
 use super::pretty::pretty;
+use crate::lease::Lease;
 
 const INDEX: HeaderName = HeaderName::from_static("x-consul-index");
 const KNOWN_LEADER: HeaderName = HeaderName::from_static("x-consul-knownleader");
@@ -20,6 +23,8 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
     /// `?pretty` applies.
     json: bool,
+    /// The response has no end as long as this is held: the body is its first line.
+    pub(crate) lease: Option<Rc<Lease>>,
 }
 
 impl Answer {
@@ -31,6 +36,7 @@ impl Answer {
             headers: vec![(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))],
             body: body.into(),
             json: true,
+            lease: None,
         }
     }
 
@@ -41,6 +47,7 @@ impl Answer {
             headers: vec![(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))],
             body: text.into().into(),
             json: false,
+            lease: None,
         }
     }
 
@@ -50,7 +57,7 @@ impl Answer {
     }
 
     pub(crate) fn empty(status: StatusCode) -> Self {
-        Self { status, headers: Vec::new(), body: Bytes::new(), json: false }
+        Self { status, headers: Vec::new(), body: Bytes::new(), json: false, lease: None }
     }
 
     /// Bytes of another type.
@@ -60,7 +67,14 @@ impl Answer {
             headers: vec![(header::CONTENT_TYPE, HeaderValue::from_static(content_type))],
             body: body.into(),
             json: false,
+            lease: None,
         }
+    }
+
+    /// The connection stays with this lease.
+    pub(crate) fn held(mut self, lease: Lease) -> Self {
+        self.lease = Some(Rc::new(lease));
+        self
     }
 
     pub(crate) fn status(mut self, status: StatusCode) -> Self {

@@ -11,6 +11,7 @@ use weir_model::Level;
 use weir_registry::{Command, Outcome};
 
 use super::{Answer, Tokens, body};
+use crate::lease::Leases;
 use crate::server::Log;
 use crate::store::{Engine, WriteError};
 
@@ -44,6 +45,7 @@ pub(crate) struct Context {
     /// Requests that change something and have no answer yet.
     writing: Cell<usize>,
     idle: tokio::sync::Notify,
+    pub(crate) leases: Leases,
 }
 
 impl Context {
@@ -55,6 +57,7 @@ impl Context {
             unknown: RefCell::default(),
             writing: Cell::new(0),
             idle: tokio::sync::Notify::new(),
+            leases: Leases::default(),
         }
     }
 

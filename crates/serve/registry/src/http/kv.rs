@@ -17,7 +17,9 @@ pub(super) fn routes() -> Vec<Route> {
 fn kv(context: Shared, request: Request) -> Reply {
     match request.verb {
         Verb::Get => Box::pin(async move { get(&context, request).await }),
-        Verb::Put => Box::pin(async move { put(&context, request).await.unwrap_or_else(|refused| refused) }),
+        Verb::Put | Verb::Post => {
+            Box::pin(async move { put(&context, request).await.unwrap_or_else(|refused| refused) })
+        }
         Verb::Delete => {
             Box::pin(async move { delete(&context, request).await.unwrap_or_else(|refused| refused) })
         }

@@ -1,5 +1,7 @@
 //! What a handler is asked: everything is owned and small, so that a request that waits costs little.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use hyper::StatusCode;
 
@@ -10,6 +12,7 @@ use super::Answer;
 pub(crate) enum Verb {
     Get,
     Put,
+    Post,
     Delete,
 }
 
@@ -18,6 +21,7 @@ impl Verb {
         match self {
             Self::Get => "GET",
             Self::Put => "PUT",
+            Self::Post => "POST",
             Self::Delete => "DELETE",
         }
     }
@@ -49,6 +53,8 @@ pub(crate) struct Request {
     /// The standard options; the defaults where the route ignores them.
     pub(crate) options: super::QueryOptions,
     pub(crate) body: Body,
+    /// Who asks; absent where it is not asked over IP.
+    pub(crate) peer: Option<IpAddr>,
 }
 
 impl Request {

@@ -102,6 +102,7 @@ impl Router {
             crate::agent::routes(),
             crate::catalog::routes(),
             crate::health::routes(),
+            crate::lease::routes(),
         ];
         let mut routes: Vec<Route> = tables.into_iter().flatten().collect();
         // The longest path wins, so that a name below another route is found first.
@@ -137,7 +138,8 @@ impl Router {
             StatusCode::INTERNAL_SERVER_ERROR if route.failed_reads => refused.failed_read(),
             _ => refused,
         })?;
-        Ok((route, Request { verb, rest: rest.to_vec(), query, options, body: Body::Whole(Bytes::new()) }))
+        let body = Body::Whole(Bytes::new());
+        Ok((route, Request { verb, rest: rest.to_vec(), query, options, body, peer: None }))
     }
 
     fn route<'p>(&self, path: &'p [u8], query: Option<&[u8]>) -> Result<(&Route, &'p [u8]), Answer> {

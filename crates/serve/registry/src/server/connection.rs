@@ -12,7 +12,9 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
+use super::held;
 use super::incoming::{Flaw, Incoming, read_body, read_head};
+use super::link::Link;
 use super::thread::Service;
 use super::wire;
 use crate::http::{Answer, Body, Reply, Rights, Verb};
@@ -38,10 +40,7 @@ enum Next {
 }
 
 /// Serves requests until either side has enough.
-pub(super) async fn serve<S>(mut stream: S, service: Rc<Service>, rights: Rights)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+pub(super) async fn serve<S: Link>(mut stream: S, service: Rc<Service>, rights: Rights) {
     let mut buffer = Vec::new();
     loop {
         match exchange(&mut stream, &mut buffer, &service, rights).await {
@@ -60,7 +59,7 @@ async fn exchange<S>(
     rights: Rights,
 ) -> io::Result<Next>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: Link,
 {
     // Boxed: what reading needs is gone before anybody waits.
     let incoming = match Box::pin(timeout(HEAD_TIME, read_head(stream, buffer))).await {
@@ -88,17 +87,22 @@ where
         }
     };
     form.keep_alive &= matches!(body, Body::Whole(_));
-    let answer = match found {
+    let mut answer = match found {
         Err(answer) => answer,
         Ok((route, mut request)) => {
             let reads = request.verb == Verb::Get;
             if !reads {
                 request.body = body;
             }
+            request.peer = stream.peer();
             let reply = route.handle(&service.context, request);
             if reads { answer_or_gone(stream, buffer, reply).await? } else { reply.await }
         }
     };
+    if let Some(lease) = answer.lease.take() {
+        Box::pin(held::hold(stream, buffer, &lease, answer, form)).await?;
+        return Ok(Next::Linger);
+    }
     form.keep_alive &= !answer.closes();
     let keep_alive = form.keep_alive;
     respond(stream, answer, form).await?;
@@ -148,7 +152,7 @@ where
 }
 
 /// Ready when the other side has ended; what it sends meanwhile is kept.
-fn poll_gone<S>(stream: &mut S, buffer: &mut Vec<u8>, context: &mut Context<'_>) -> Poll<io::Error>
+pub(super) fn poll_gone<S>(stream: &mut S, buffer: &mut Vec<u8>, context: &mut Context<'_>) -> Poll<io::Error>
 where
     S: AsyncRead + Unpin,
 {
@@ -178,7 +182,7 @@ where
     stream.flush().await
 }
 
-async fn write<S: AsyncWrite + Unpin>(stream: &mut S, mut bytes: Bytes) -> io::Result<()> {
+pub(super) async fn write<S: AsyncWrite + Unpin>(stream: &mut S, mut bytes: Bytes) -> io::Result<()> {
     while !bytes.is_empty() {
         if timeout(WRITE_TIME, stream.write_buf(&mut bytes)).await?? == 0 {
             return Err(io::ErrorKind::WriteZero.into());

@@ -2,7 +2,9 @@
 
 mod accept;
 mod connection;
+mod held;
 mod incoming;
+mod link;
 mod running;
 mod thread;
 mod wire;

@@ -93,13 +93,17 @@ async fn run(
                 drop(reply.send(result));
             }
             Order::Stop => {
+                service.context.leases.keep();
                 drop(listening);
                 checks.abort();
                 // The time is over: the engine answers for what is acknowledged, not for what is not.
                 drop(tokio::time::timeout(LAST_WRITES, service.context.settled()).await);
                 return;
             }
-            Order::Cut => return,
+            Order::Cut => {
+                service.context.leases.keep();
+                return;
+            }
         }
     }
 }

@@ -30,6 +30,21 @@ impl Form {
 /// The head with a short body, and a long body apart.
 pub(super) fn encode(answer: Answer, form: Form) -> (Vec<u8>, Bytes) {
     let answer = if form.pretty { answer.indented() } else { answer };
+    let mut out = head(&answer, form);
+    put(&mut out, format_args!("Content-Length: {}\r\n", answer.body.len()));
+    finish(&mut out, form);
+    if form.bodiless {
+        return (out, Bytes::new());
+    }
+    if answer.body.len() <= SHORT {
+        out.extend_from_slice(&answer.body);
+        return (out, Bytes::new());
+    }
+    (out, answer.body)
+}
+
+/// Everything of a head that does not tell how the body ends.
+fn head(answer: &Answer, form: Form) -> Vec<u8> {
     let mut out = Vec::with_capacity(512 + if answer.body.len() <= SHORT { answer.body.len() } else { 0 });
     let version = if form.http10 { "HTTP/1.0" } else { "HTTP/1.1" };
     let reason = answer.status.canonical_reason().unwrap_or_default();
@@ -44,21 +59,36 @@ pub(super) fn encode(answer: Answer, form: Form) -> (Vec<u8>, Bytes) {
         &mut out,
         format_args!("Vary: Accept-Encoding\r\nDate: {}\r\n", httpdate::HttpDate::from(SystemTime::now())),
     );
-    put(&mut out, format_args!("Content-Length: {}\r\n", answer.body.len()));
+    out
+}
+
+/// The head of a response without an end, and its first line.
+pub(super) fn open(answer: &Answer, form: Form) -> Vec<u8> {
+    let mut out = head(answer, form);
+    out.extend_from_slice(b"Cache-Control: no-store\r\n");
+    if !form.http10 {
+        out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+    }
+    finish(&mut out, Form { keep_alive: !form.http10, ..form });
+    out.extend_from_slice(&piece(&answer.body, form));
+    out
+}
+
+/// A part of a body without an announced length (RFC 9112, section 7.1); an empty one is the end.
+pub(super) fn piece(bytes: &[u8], form: Form) -> Vec<u8> {
+    if form.http10 {
+        return bytes.to_vec();
+    }
+    [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
+}
+
+fn finish(out: &mut Vec<u8>, form: Form) {
     match (form.http10, form.keep_alive) {
         (true, true) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
         (false, false) => out.extend_from_slice(b"Connection: close\r\n"),
         _ => {}
     }
     out.extend_from_slice(b"\r\n");
-    if form.bodiless {
-        return (out, Bytes::new());
-    }
-    if answer.body.len() <= SHORT {
-        out.extend_from_slice(&answer.body);
-        return (out, Bytes::new());
-    }
-    (out, answer.body)
 }
 
 fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {

@@ -117,6 +117,13 @@ impl Engine {
         answer.await.unwrap_or(Err(WriteError::Closed))
     }
 
+    /// The same for who does not wait for the answer.
+    pub(crate) fn order(&self, command: Command) {
+        let (reply, _) = oneshot::channel();
+        // A closed registry has nothing more to change.
+        drop(self.inner.jobs.send(Job::Command(Box::new(command), reply)));
+    }
+
     /// Reads from the state as it is on disk; never waits for one.
     pub fn read<R>(&self, question: impl FnOnce(&State) -> R) -> R {
         question(&self.inner.shared.state())
