@@ -290,7 +290,7 @@ impl Body {
         self.follow(upstreams);
         self.await_first(upstreams).await?;
         let configured = self.hub.configure(upstreams);
-        self.before = std::mem::replace(&mut self.config, Some(config));
+        self.before = self.config.replace(config);
         Ok(Members { change: configured.change, members: configured.members })
     }
 

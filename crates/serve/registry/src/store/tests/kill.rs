@@ -25,9 +25,13 @@ fn engine(disk: &Memory) -> Engine {
     Engine::with(disk, records, identity(), quiet()).expect("a registry in memory")
 }
 
-/// Write `number`: key and value; each key is written several times.
+/// Write `number`: key and value; each key is written several times, always by the same writer, so that a higher number is
+/// a later one.
 fn written(number: usize) -> (String, String) {
-    (format!("key/{}", number % 37), format!("{number:08} {}", "v".repeat(number % 200)))
+    (
+        format!("key/{}/{}", number % WRITERS, number / WRITERS % 5),
+        format!("{number:08} {}", "v".repeat(number % 200)),
+    )
 }
 
 /// Lets the writers write until there are enough steps.

@@ -3,7 +3,6 @@
 mod backend;
 mod disk;
 mod kill;
-mod speed;
 mod watch;
 
 use std::path::Path;
