@@ -25,6 +25,8 @@ pub(super) fn write(path: &Path, files: Vec<OwnedFd>, config: &Config, journal: 
         weir_net::replace_file(path, content.as_bytes(), 0o644)
             .map_err(|error| weir_log::Errno(&error).to_string())
     });
+    // A list may be large, and this process is small otherwise.
+    weir_net::give_back_memory();
     if let Err(reason) = written {
         journal.say(weir_log::Level::Error, format_args!("cannot write {}: {reason}", path.display()));
     }

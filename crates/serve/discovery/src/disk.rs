@@ -1,12 +1,12 @@
 //! Last good lists and dumps on disk, written by a thread of their own: a slow disk stops no source.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use weir_model::{Level, Origin, PeerList, UpstreamKey};
@@ -63,36 +63,44 @@ impl Disk {
     }
 }
 
-/// Between two rounds: what changes all the time is written a few times a second.
-const PAUSE: Duration = Duration::from_millis(100);
+/// Between two rounds: what changes all the time is written once in so long, and the disk is left to those who wait for it.
+const PAUSE: Duration = Duration::from_secs(1);
 
-/// Of several contents of one file that wait the last is written.
+/// Writes the first content of a file at once, and of those that come within a pause the last. When nobody is left to send
+/// one, what waits is written, and that is the end.
 fn run(jobs: &Receiver<Job>, log: &Log, substitute: Option<&Substitute>) {
-    let mut failing: HashMap<PathBuf, ()> = HashMap::new();
-    while let Ok(first) = jobs.recv() {
-        let mut waiting = HashMap::from([(first.path, first.content)]);
-        waiting.extend(jobs.try_iter().map(|job| (job.path, job.content)));
-        for (path, content) in waiting {
-            match write(&path, content, substitute) {
-                Ok(()) => {
-                    if failing.remove(&path).is_some() {
-                        log(Level::Notice, format!("{} is written again", path.display()));
-                    }
-                }
-                Err(error) => {
-                    if failing.insert(path.clone(), ()).is_none() {
-                        log(
-                            Level::Error,
-                            format!(
-                                "cannot write {}: {error}; the folder has to be writable for the user of the worker",
-                                path.display()
-                            ),
-                        );
-                    }
-                }
-            }
+    let mut failing: HashSet<PathBuf> = HashSet::new();
+    let mut waiting: HashMap<PathBuf, Vec<u8>> = HashMap::new();
+    loop {
+        if waiting.is_empty() {
+            let Ok(first) = jobs.recv() else { return };
+            waiting.insert(first.path, first.content);
         }
-        std::thread::sleep(PAUSE);
+        waiting.extend(jobs.try_iter().map(|job| (job.path, job.content)));
+        for (path, content) in waiting.drain() {
+            let written = write(&path, content, substitute);
+            tell(&path, written, &mut failing, log);
+        }
+        let until = Instant::now() + PAUSE;
+        while let Ok(job) = jobs.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            waiting.insert(job.path, job.content);
+        }
+    }
+}
+
+/// One line when a file cannot be written, and one when it can be again.
+fn tell(path: &Path, written: io::Result<()>, failing: &mut HashSet<PathBuf>, log: &Log) {
+    match written {
+        Ok(()) if failing.remove(path) => log(Level::Notice, format!("{} is written again", path.display())),
+        Ok(()) => {}
+        Err(error) if failing.insert(path.to_owned()) => {
+            let path = path.display();
+            let text = format!(
+                "cannot write {path}: {error}; the folder has to be writable for the user of the worker"
+            );
+            log(Level::Error, text);
+        }
+        Err(_) => {}
     }
 }
 

@@ -80,10 +80,12 @@ impl Process {
     }
 
     /// The next failure.
+    /// The next failure; a list may come before it, because an index alone may move.
     pub async fn failure(&mut self) -> String {
-        match self.update().await {
-            What::Failed { error, .. } => error,
-            What::List(list) => panic!("a list instead of a failure: {list:?}"),
+        loop {
+            if let What::Failed { error, .. } = self.update().await {
+                return error;
+            }
         }
     }
 

@@ -127,9 +127,23 @@ impl Drop for Consul {
     }
 }
 
+/// Ports that nobody listens on, and that no other test gets. They are below those that the kernel gives to outgoing
+/// connections: a store that is started again finds its own port free.
 fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-    listeners.map(|listener| listener.local_addr().expect("it is bound").port())
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 22_000;
+    static GIVEN: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let begin = std::process::id().wrapping_mul(61);
+    [(); N].map(|()| {
+        loop {
+            let given = GIVEN.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let port = FIRST + begin.wrapping_add(given) % COUNT;
+            let port = u16::try_from(port).expect("all of them are ports");
+            if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+                break port;
+            }
+        }
+    })
 }
 
 /// An answer as it came.
