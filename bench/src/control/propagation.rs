@@ -15,6 +15,8 @@ use crate::load::{self, Plan};
 use crate::{Origin, client};
 
 const CHANGES: usize = 300;
+/// Between two changes.
+const BETWEEN: Duration = Duration::from_millis(15);
 const OBEYED: Duration = Duration::from_secs(5);
 
 /// With the registry inside.
@@ -88,8 +90,8 @@ fn changes(store: SocketAddr, listen: SocketAddr) -> Result<(Vec<f64>, Vec<f64>)
         };
         let index = latest_index(store)?;
         let watcher = thread::spawn(move || watch(store, index));
-        // It has to wait already when the write comes.
-        thread::sleep(Duration::from_millis(5));
+        // It has to wait already when the write comes, and a source is read a hundred times a second at most.
+        thread::sleep(BETWEEN);
         let begun = Instant::now();
         writer.put(&key, body)?;
         let obeyed = await_answer_of(&mut client, listen, expected, begun)?;
