@@ -13,6 +13,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use weir_model::Secret;
 
 use crate::machine::Machine;
 use crate::place::Invocation;
@@ -171,6 +172,15 @@ fn with_own_path(run: impl FnOnce(&Path) -> ExitCode) -> ExitCode {
             eprintln!("weir: the path of this binary is not known: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// The token in a file.
+fn token(path: &Path) -> Result<Secret, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    match text.trim() {
+        "" => Err(format!("{} is empty; a token is expected in it", path.display())),
+        token => Ok(Secret(token.to_owned())),
     }
 }
 

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
-use weir_model::{Level, ListenAddress, Secret};
+use weir_model::{Level, ListenAddress};
 use weir_net::{ListenSpec, Signal, Signals};
 use weir_serve_registry::{Options, Running};
 
@@ -103,7 +103,7 @@ fn registry(words: &Words) -> Result<weir_model::Registry, String> {
         Some(data) => std::path::absolute(data).map_err(|error| error.to_string())?,
         None => Path::new(&place::state_folder()).join("registry"),
     };
-    let write_token = words.write_token_file.as_deref().map(token).transpose()?;
+    let write_token = words.write_token_file.as_deref().map(super::token).transpose()?;
     let open = words.listen.iter().find(|address| !address.ip().is_loopback());
     if let (Some(address), None) = (open, &write_token) {
         return Err(format!(
@@ -119,18 +119,10 @@ fn registry(words: &Words) -> Result<weir_model::Registry, String> {
         node: words.node.clone(),
         address: words.address,
         write_token,
-        read_token: words.read_token_file.as_deref().map(token).transpose()?,
+        read_token: words.read_token_file.as_deref().map(super::token).transpose()?,
         tls: words.certificate.clone().zip(words.certificate_key.clone()),
         ..weir_model::Registry::default()
     })
-}
-
-fn token(path: &Path) -> Result<Secret, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    match text.trim() {
-        "" => Err(format!("{} is empty; a token is expected in it", path.display())),
-        token => Ok(Secret(token.to_owned())),
-    }
 }
 
 fn options(words: &Words) -> Result<Options, String> {

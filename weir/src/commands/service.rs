@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -315,7 +315,7 @@ impl Registry {
     }
 
     fn open(&self) -> Result<Arc<dyn Transport>, String> {
-        let token = self.token_file.as_deref().map(secret).transpose()?;
+        let token = self.token_file.as_deref().map(super::token).transpose()?;
         let store = store(&self.registry, token, self.registry_ca.clone())?;
         Ok(Arc::new(Line { client: Client::new(&store, None), headers: HeaderMap::new() }))
     }
@@ -337,7 +337,7 @@ impl Proxies {
     fn open(&self) -> Result<Vec<Proxy>, String> {
         let mut headers = HeaderMap::new();
         if let Some(file) = &self.proxy_token_file {
-            let token = format!("Bearer {}", secret(file)?.0);
+            let token = format!("Bearer {}", super::token(file)?.0);
             let mut value = HeaderValue::from_str(&token).map_err(|_| {
                 format!("{}: the token has characters that a header cannot have", file.display())
             })?;
@@ -356,14 +356,6 @@ fn pair(text: &str) -> Result<(String, String), String> {
     let (key, value) =
         text.split_once('=').ok_or_else(|| format!("{text:?} has no =; expected KEY=VALUE"))?;
     Ok((key.to_owned(), value.to_owned()))
-}
-
-fn secret(path: &Path) -> Result<Secret, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    match text.trim() {
-        "" => Err(format!("{} is empty; a token is expected in it", path.display())),
-        token => Ok(Secret(token.to_owned())),
-    }
 }
 
 /// The store behind addresses that were typed.
