@@ -179,3 +179,23 @@ fn without_a_list_strong_dependency_serves_nothing() {
     let log = site.read("error.log");
     assert!(log.contains("upstream \"app\" has strong_dependency=on and no list from"), "{log}");
 }
+
+#[test]
+fn a_refused_reload_leaves_the_sources_at_work() {
+    let registry = free_port();
+    let server = with_registry(registry, EMBEDDED);
+    let (a, b) = (Upstream::saying("a"), Upstream::saying("b"));
+    put(registry, &key(&a), "{}");
+    answered_by(&server, &["a"]);
+    let good = server.site.read("nginx.conf");
+    let strong = format!(
+        "upstream other {{ upsync 127.0.0.1:{}/v1/kv/other/ upsync_type=consul strong_dependency=on;
+         upsync_dump_path DIR/other.servers; }} upstream app {{",
+        free_port()
+    );
+    server.site.write(&good.replace("upstream app {", &strong));
+    server.signal(Signal::Hup);
+    server.wait_for_log("reload failed: upstream \"other\" has strong_dependency=on and no list from");
+    put(registry, &key(&b), "{}");
+    answered_by(&server, &["a", "b"]);
+}

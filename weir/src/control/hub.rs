@@ -118,6 +118,15 @@ impl Hub {
         self.published.send_modify(|last| *last = change.max(*last));
     }
 
+    /// A configuration was refused, and the one before holds: what came up meanwhile is published.
+    pub(super) fn restore(&self, upstreams: &[Upstream]) {
+        let Configured { change, members } = self.configure(upstreams);
+        for (upstream, members) in upstreams.iter().zip(members) {
+            self.act(Action::Publish { change, key: upstream.key(), members });
+        }
+        self.settle(change);
+    }
+
     /// Whether peers wait for the first result of a check, or upstreams for their first list.
     pub(super) fn awaits(&self) -> (bool, bool) {
         let inner = self.inner();

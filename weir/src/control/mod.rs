@@ -288,7 +288,10 @@ impl Body {
         tokio::task::yield_now().await;
         self.hub.configure(upstreams);
         self.follow(upstreams);
-        self.await_first(upstreams).await?;
+        if let Err(reason) = self.await_first(upstreams).await {
+            self.restore();
+            return Err(reason);
+        }
         let configured = self.hub.configure(upstreams);
         self.before = self.config.replace(config);
         Ok(Members { change: configured.change, members: configured.members })
@@ -360,18 +363,23 @@ impl Body {
     }
 
     fn settle(&mut self, change: Option<u64>) {
-        match (change, self.before.take()) {
-            (Some(change), _) => self.hub.settle(change),
-            (None, Some(before)) => {
-                // Back to what the data threads still serve.
-                let configured = self.hub.configure(upstreams(&before));
-                self.follow(upstreams(&before));
-                self.config = Some(before);
-                self.hub.settle(configured.change.saturating_sub(1));
+        let before = self.before.take();
+        match change {
+            Some(change) => self.hub.settle(change),
+            None => {
+                self.config = before;
+                self.restore();
             }
-            (None, None) => {}
         }
         self.tell_standing();
+    }
+
+    /// Back to what the data threads still serve.
+    fn restore(&mut self) {
+        let config = self.config.clone();
+        let upstreams = config.as_ref().map_or(&[][..], |config| upstreams(config));
+        self.follow(upstreams);
+        self.hub.restore(upstreams);
     }
 
     /// For virtual routers that look at upstreams.
