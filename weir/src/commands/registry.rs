@@ -145,7 +145,7 @@ fn options(words: &Words) -> Result<Options, String> {
             eprintln!("weir registry: {text}");
         }
     });
-    Ok(Options { registry, node, listeners, unix: Vec::new(), dns, log })
+    Ok(Options { registry, node, listeners, unix: Vec::new(), dns, log, mount: None })
 }
 
 /// Nothing that reads bytes from the network runs as root.

@@ -29,7 +29,8 @@ const OVER: u8 = 3;
         weir upstream                                    who serves, and who does not\n  \
         weir upstream drain web 10.0.0.7:8080 --wait     returns when no request is left there\n  \
         weir upstream undrain web 10.0.0.7:8080          back again\n  \
-        weir upstream weight web 10.0.0.7:8080 1         a small share\n  \
+        weir upstream weight web 10.0.0.7:8080 1         another weight\n  \
+        weir upstream percent web 10.0.0.7:8080 10       a tenth of its weight\n  \
         weir upstream wait web --index 1234              returns when what was written to the store is served\n\n\
         Exit code 0: done; 1: refused or no answer; 3: done, but what was waited for did not come in time."
 )]
@@ -61,7 +62,14 @@ enum Action {
         /// 1 to 65535
         weight: u32,
     },
-    /// Forget what was ordered for a peer, state and weight
+    /// Let a part of a peer's weight count; 100 takes that back
+    Percent {
+        #[command(flatten)]
+        order: Order,
+        /// 1 to 100
+        percent: u8,
+    },
+    /// Forget what was ordered for a peer: state, weight and percent
     Forget(Order),
     /// Return when every data thread serves what was written to the source of an upstream
     Wait {
@@ -135,6 +143,10 @@ pub(super) fn run(words: Words) -> ExitCode {
         }
         Some(Action::Weight { order, weight }) => {
             let wish = Wish { weight: Some(weight), ..order.wish() };
+            obey(&order, Some(&wish), "served")
+        }
+        Some(Action::Percent { order, percent }) => {
+            let wish = Wish { percent: Some(percent), ..order.wish() };
             obey(&order, Some(&wish), "served")
         }
         Some(Action::Forget(order)) => obey(&order, None, "served"),
@@ -215,6 +227,9 @@ fn told(order: &Order, obeyed: &Obeyed) -> String {
         text.push_str(&format!(" by {}", table::why(peer)));
     }
     text.push_str(&format!(", weight {}", peer.weight));
+    if let Some(share) = peer.share.or(peer.percent) {
+        text.push_str(&format!(" at {share}%"));
+    }
     match (obeyed.quiet, peer.state.serves(), peer.active) {
         (true, ..) => text.push_str(", no request is left"),
         (false, false, active @ 1..) => text.push_str(&format!(", {active} requests run")),
@@ -283,6 +298,11 @@ fn ask(
     })
 }
 
+/// Where the node of this machine answers.
+pub(super) fn local_socket() -> Result<String, String> {
+    default_socket().map_err(|failure| failure.text)
+}
+
 /// The node of this user, or else that of root, or else the only one that runs.
 fn default_socket() -> Result<String, Failure> {
     let own = place::control_socket();
@@ -317,7 +337,7 @@ fn sockets(folder: &Path) -> Vec<String> {
 }
 
 /// Who gives the order: the one behind sudo, if there is one.
-fn who() -> String {
+pub(super) fn who() -> String {
     let named = |name: &str| std::env::var(name).ok().filter(|user| !user.is_empty());
     let user = named("SUDO_USER").or_else(|| named("USER")).or_else(|| named("LOGNAME"));
     let user = user.unwrap_or_else(|| match rustix::process::getuid().as_raw() {

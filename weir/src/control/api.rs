@@ -1,13 +1,15 @@
 //! The control API of this process: its sockets, and what it asks of the hub.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::AbortHandle;
 use weir_directory::{Applied, Change, SetError, UpstreamStatus};
 use weir_model::{Admin, Level, ListenAddress};
-use weir_serve_admin::{Control, Listener, Options, Tokens};
+use weir_serve_admin::{Control, Guest, Listener, Options, Tokens};
+use weir_serve_registry::{Io, Mount, Visitor};
 
 use super::Log;
 use super::hub::{self, Hub};
@@ -43,6 +45,27 @@ impl Api {
         });
         self.serving = Some(serving.abort_handle());
         Ok(())
+    }
+}
+
+/// The same API for those who ask it at the registry's addresses.
+pub(super) fn mount(hub: Arc<Hub>) -> Arc<dyn Mount> {
+    Arc::new(Mounted(Guest::new(Options::default(), Asked(hub))))
+}
+
+struct Mounted(Guest);
+
+impl Mount for Mounted {
+    fn paths(&self) -> &[&str] {
+        &["/v1/upstreams", "/metrics"]
+    }
+
+    fn serve<'a>(
+        &'a self,
+        connection: Box<dyn Io + 'a>,
+        visitor: Visitor,
+    ) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
+        Box::pin(self.0.serve(connection, visitor.address, visitor.may_write))
     }
 }
 

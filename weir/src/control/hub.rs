@@ -77,6 +77,7 @@ impl Hub {
             }
         }
         drop(inner);
+        self.publisher.look();
         if remember {
             self.memory.send_modify(|count| *count += 1);
         }

@@ -125,7 +125,7 @@ impl Control {
                 tokio::task::spawn_local(tidy(large));
                 let body = Body {
                     api: Api::new(Arc::clone(&hub), Arc::clone(&log)),
-                    registry: Registry::new(Arc::clone(&log)),
+                    registry: Registry::new(Arc::clone(&log), api::mount(Arc::clone(&hub))),
                     discovery: None,
                     hub,
                     folder,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::task::AbortHandle;
 use weir_model::{Level, ListenAddress};
-use weir_serve_registry::{Connector, OpenError, Options, Running, StartError};
+use weir_serve_registry::{Connector, Mount, OpenError, Options, Running, StartError};
 
 use super::Log;
 use crate::message::Role;
@@ -19,6 +19,8 @@ const RETRY: Duration = Duration::from_millis(50);
 /// The registry of this process, or nothing.
 pub(super) struct Registry {
     log: Log,
+    /// Answers for the upstreams at the registry's addresses as well.
+    mount: Arc<dyn Mount>,
     wanted: Option<weir_model::Registry>,
     running: Arc<Mutex<Option<Running>>>,
     /// Set while the database is another process'.
@@ -26,8 +28,8 @@ pub(super) struct Registry {
 }
 
 impl Registry {
-    pub(super) fn new(log: Log) -> Registry {
-        Registry { log, wanted: None, running: Arc::default(), waiting: None }
+    pub(super) fn new(log: Log, mount: Arc<dyn Mount>) -> Registry {
+        Registry { log, mount, wanted: None, running: Arc::default(), waiting: None }
     }
 
     fn running(&self) -> std::sync::MutexGuard<'_, Option<Running>> {
@@ -44,7 +46,8 @@ impl Registry {
             self.stop();
             return Ok(());
         };
-        let options = options(registry, sockets, Arc::clone(&self.log)).map_err(|error| error.to_string())?;
+        let options = options(registry, sockets, Arc::clone(&self.log), Arc::clone(&self.mount))
+            .map_err(|error| error.to_string())?;
         let moved = self.wanted.as_ref().is_some_and(|before| before.data != registry.data);
         if moved {
             self.stop();
@@ -132,6 +135,7 @@ fn options(
     registry: &weir_model::Registry,
     sockets: Vec<(Role, OwnedFd)>,
     log: Log,
+    mount: Arc<dyn Mount>,
 ) -> std::io::Result<Options> {
     let (mut listeners, mut unix, mut streams, mut datagrams) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -150,7 +154,7 @@ fn options(
         .node
         .clone()
         .unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned());
-    Ok(Options { registry: registry.clone(), node, listeners, unix, dns, log })
+    Ok(Options { registry: registry.clone(), node, listeners, unix, dns, log, mount: Some(mount) })
 }
 
 /// The same options with copies of the sockets.
@@ -163,5 +167,6 @@ pub(crate) fn again(options: &Options) -> std::io::Result<Options> {
         unix: options.unix.iter().map(UnixListener::try_clone).collect::<Result<_, _>>()?,
         dns: dns.collect::<std::io::Result<_>>()?,
         log: Arc::clone(&options.log),
+        mount: options.mount.clone(),
     })
 }

@@ -55,10 +55,15 @@ pub struct Group {
     backups: List,
     /// Primaries on the ring of the consistent hash; empty for the other methods.
     ring: Ring,
+    /// Of one unit of weight: [`SCALE`] while a peer has less than its whole share, otherwise 1.
+    scale: u32,
     /// Peers that are neither down nor draining.
     able: u32,
     panics: bool,
 }
+
+/// Of one unit of weight, so that a percent of it is a whole number.
+const SCALE: u32 = 100;
 
 /// A peer and what is known about it.
 pub type Member = (PeerSpec, Arc<PeerState>);
@@ -84,24 +89,30 @@ pub fn adopt(peers: Vec<PeerSpec>, previous: Option<&Group>) -> Vec<Member> {
 #[derive(Debug)]
 pub(crate) struct List {
     pub(crate) range: Range<usize>,
+    /// Of what the peers take turns by.
     pub(crate) total_weight: u64,
-    /// Sum of the weights before each peer of the range, for choices by weight in one search.
+    /// End of the last peer's range of points.
+    pub(crate) total_points: u64,
+    /// Sum of the points before each peer of the range, for choices by weight in one search. Of hashes they are the whole
+    /// weights: a peer that grows into its share must not move the clients of the others.
     starts: Vec<u64>,
 }
 
 impl List {
-    fn new(peers: &[Peer], range: Range<usize>) -> List {
-        let mut total_weight = 0;
+    fn new(peers: &[Peer], range: Range<usize>, method: Method) -> List {
+        let hashes = matches!(method, Method::IpHash | Method::Hash { .. });
+        let (mut total_weight, mut total_points) = (0, 0);
         let mut starts = Vec::with_capacity(range.len());
         for peer in &peers[range.clone()] {
-            starts.push(total_weight);
-            total_weight += u64::from(peer.spec.weight);
+            starts.push(total_points);
+            total_weight += u64::from(peer.weight);
+            total_points += u64::from(if hashes { peer.spec.weight } else { peer.weight });
         }
-        List { range, total_weight, starts }
+        List { range, total_weight, total_points, starts }
     }
 
-    /// Index of the peer in whose share of the total weight `point` lies; `point` is below the total.
-    pub(crate) fn at_weight(&self, point: u64) -> usize {
+    /// Index of the peer in whose range of points `point` lies; `point` is below their total.
+    pub(crate) fn at_point(&self, point: u64) -> usize {
         let after = self.starts.partition_point(|start| *start <= point);
         self.range.start + after.saturating_sub(1)
     }
@@ -118,7 +129,8 @@ impl Group {
         Group::with_states(name, method, adopt(peers, previous))
     }
 
-    /// Builds a group of peers whose states somebody else keeps.
+    /// Builds a group of peers whose states somebody else keeps. While one of them has less than its whole share, all
+    /// weights count a hundredfold.
     pub fn with_states(name: String, method: Method, members: Vec<Member>) -> Group {
         Group::build(name, method, members, None)
     }
@@ -132,9 +144,12 @@ impl Group {
         let (backups, mut members): (Vec<_>, Vec<_>) = members.into_iter().partition(|(spec, _)| spec.backup);
         let split = members.len();
         members.extend(backups);
+        let scale = if members.iter().any(|(spec, _)| spec.share < 100) { SCALE } else { 1 };
         let peer = |(index, (mut spec, state)): (usize, Member)| {
             spec.weight = spec.weight.max(1);
-            Peer { spec, state, index }
+            spec.share = spec.share.clamp(1, 100);
+            let weight = if scale == 1 { spec.weight } else { spec.weight.saturating_mul(spec.share.into()) };
+            Peer { spec, state, index, weight }
         };
         let peers: Vec<Peer> = members.into_iter().enumerate().map(peer).collect();
         let ring = match method {
@@ -150,10 +165,11 @@ impl Group {
             panics: true,
             name,
             method,
-            primaries: List::new(&peers, 0..split),
-            backups: List::new(&peers, split..peers.len()),
+            primaries: List::new(&peers, 0..split, method),
+            backups: List::new(&peers, split..peers.len(), method),
             peers,
             ring,
+            scale,
         }
     }
 
@@ -209,6 +225,11 @@ impl Group {
 
     pub(crate) fn list(&self, backup: bool) -> &List {
         if backup { &self.backups } else { &self.primaries }
+    }
+
+    /// Of one unit of weight.
+    pub(crate) fn scale(&self) -> u32 {
+        self.scale
     }
 
     pub(crate) fn ring(&self) -> &Ring {

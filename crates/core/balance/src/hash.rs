@@ -11,9 +11,12 @@ pub(crate) fn pick<'a>(turn: &mut Turn<'a>, list: &'a List, key: &[u8]) -> Optio
         let hash = turn.tried.hash.unwrap_or(0).wrapping_add(step);
         turn.tried.hash = Some(hash);
         turn.tried.rehash += 1;
-        let index = list.at_weight(u64::from(hash) % list.total_weight);
+        let index = list.at_point(u64::from(hash) % list.total_points);
         if turn.is_open(index) {
-            return Some(index);
+            match turn.takes(index, key) {
+                Ok(()) => return Some(index),
+                Err(other) => turn.tried.hash = Some(other),
+            }
         }
         if turn.tried.miss() {
             return None;

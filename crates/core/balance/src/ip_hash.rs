@@ -18,10 +18,15 @@ pub(crate) fn pick<'a>(turn: &mut Turn<'a>, list: &'a List, address: &[u8]) -> O
         for byte in network {
             hash = (hash * 113 + u32::from(*byte)) % 6271;
         }
-        let index = list.at_weight(u64::from(hash) % list.total_weight);
+        let index = list.at_point(u64::from(hash) % list.total_points);
         if turn.is_open(index) {
-            turn.tried.hash = Some(hash);
-            return Some(index);
+            match turn.takes(index, network) {
+                Ok(()) => {
+                    turn.tried.hash = Some(hash);
+                    return Some(index);
+                }
+                Err(other) => hash = other,
+            }
         }
         if turn.tried.miss() {
             return None;

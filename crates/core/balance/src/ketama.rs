@@ -26,8 +26,8 @@ struct Point {
 /// Addresses of one server line.
 #[derive(Debug)]
 struct Server {
-    /// The highest of the lines with one text.
-    weight: u32,
+    /// The highest of the lines with one text, in hundredths.
+    weight: u64,
     /// Indices into the group, at least one.
     peers: Vec<usize>,
 }
@@ -37,7 +37,7 @@ impl Ring {
     /// costs one walk round the ring.
     pub(crate) fn new(peers: &[Peer], previous: Option<(&Ring, &[Peer])>) -> Ring {
         let mut ring = Ring { servers: servers(peers), ..Ring::default() };
-        let mut known: HashMap<(&str, u32), usize> = HashMap::new();
+        let mut known: HashMap<(&str, u64), usize> = HashMap::new();
         for (index, server) in previous.iter().flat_map(|(old, _)| old.servers.iter().enumerate()) {
             let texts = previous.map_or(&[][..], |(_, peers)| peers);
             known.insert((text(server, texts), server.weight), index);
@@ -48,7 +48,7 @@ impl Ring {
             let index = u32::try_from(index).expect("fewer than 2^32 server lines");
             match known.get(&(text(server, peers), server.weight)) {
                 Some(&old) => stays[old] = Some(index),
-                None => lay(text(server, peers), index, u64::from(server.weight) * POINTS, &mut more),
+                None => lay(text(server, peers), index, server.weight * POINTS / 100, &mut more),
             }
         }
         let moved = |point: &Point| Some(Point { server: stays[point.server as usize]?, ..*point });
@@ -107,8 +107,8 @@ fn servers(peers: &[Peer]) -> Vec<Server> {
             servers.push(Server { weight: 0, peers: Vec::with_capacity(1) });
         }
         let server = &mut servers[at];
-        // A line of the same text with more weight begins with the same places and goes on.
-        server.weight = server.weight.max(peer.spec.weight);
+        // A line of the same text with more weight, or a larger share of it, begins with the same places and goes on.
+        server.weight = server.weight.max(u64::from(peer.spec.weight) * u64::from(peer.spec.share));
         server.peers.push(peer.index);
     }
     servers

@@ -58,7 +58,7 @@ pub(crate) fn pick_lightest<'a>(
 
 /// Compares load / weight without dividing.
 pub(crate) fn compare(turn: &Turn<'_>, one: (usize, u64), two: (usize, u64)) -> Ordering {
-    let weight = |index| u128::from(turn.peer(index).spec.weight);
+    let weight = |index| u128::from(turn.peer(index).weight());
     let scaled = |load: u64, other: usize| u128::from(load) * weight(other);
     scaled(one.1, two.0).cmp(&scaled(two.1, one.0))
 }

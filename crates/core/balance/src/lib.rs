@@ -19,11 +19,13 @@ mod places;
 mod random;
 mod round_robin;
 mod selector;
+mod statistics;
 mod tried;
 
 pub use group::{Group, Member, Method, adopt};
 pub use peer::{Bars, Peer, PeerSpec, PeerState};
 pub use selector::{Outcome, Selector, Times};
+pub use statistics::{Bucket, Latency, Upgraded};
 pub use tried::Tried;
 
 /// Monotonic milliseconds, given by the caller. The zero point is the caller's and the same for all threads.

@@ -1,8 +1,10 @@
 //! One peer: what the configuration says about it, and what the traffic told.
 
 use crate::Millis;
+use crate::statistics::{Answers, Latency, Upgraded};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 use weir_model::ListenAddress;
 
 /// One address of a `server` line.
@@ -14,6 +16,8 @@ pub struct PeerSpec {
     pub server: String,
     /// Share of the load; 0 is read as 1.
     pub weight: u32,
+    /// Percent of the weight that count at present, 1 to 100; others are read as the nearest of these.
+    pub share: u8,
     /// Failures within `fail_timeout` that disable the peer; 0: it is never disabled.
     pub max_fails: u32,
     /// How long a disabled peer rests, milliseconds.
@@ -45,6 +49,7 @@ impl PeerSpec {
             server: name.clone(),
             name,
             weight: 1,
+            share: 100,
             max_fails: 1,
             fail_timeout: 10_000,
             max_conns: 0,
@@ -57,6 +62,15 @@ impl PeerSpec {
     }
 }
 
+impl PeerSpec {
+    /// Whether failures keep a peer of this kind out of selection at `now`.
+    pub fn is_disabled(&self, state: &PeerState, now: Millis) -> bool {
+        self.max_fails != 0
+            && state.fails.load(Relaxed) >= self.max_fails
+            && now.saturating_sub(state.checked.load(Relaxed)) <= self.fail_timeout
+    }
+}
+
 /// What the configuration or a source says about a peer.
 impl From<&weir_model::Peer> for PeerSpec {
     fn from(peer: &weir_model::Peer) -> PeerSpec {
@@ -64,6 +78,7 @@ impl From<&weir_model::Peer> for PeerSpec {
             name: peer.address.to_string(),
             server: peer.server.clone(),
             weight: peer.weight,
+            share: peer.percent,
             max_fails: peer.max_fails,
             fail_timeout: peer.fail_timeout.0,
             max_conns: peer.max_conns,
@@ -83,15 +98,14 @@ pub struct Peer {
     pub state: Arc<PeerState>,
     /// Position in [`crate::Group::peers`]: primaries in the order of the file, then backups.
     pub index: usize,
+    /// Its part of the load in the group's scale ([`crate::Group::with_states`]).
+    pub(crate) weight: u32,
 }
 
 impl Peer {
     /// Whether failures keep the peer out of selection at `now`.
     pub fn is_disabled(&self, now: Millis) -> bool {
-        let spec = &self.spec;
-        spec.max_fails != 0
-            && self.state.fails.load(Relaxed) >= spec.max_fails
-            && now.saturating_sub(self.state.checked.load(Relaxed)) <= spec.fail_timeout
+        self.spec.is_disabled(&self.state, now)
     }
 
     /// Whether `max_conns` is reached.
@@ -123,8 +137,9 @@ impl Peer {
         self.spec.down || self.spec.drain || self.state.bars().meets(BY_HAND)
     }
 
+    /// In the scale of the group.
     pub(crate) fn weight(&self) -> u32 {
-        self.spec.weight
+        self.weight
     }
 }
 
@@ -175,10 +190,15 @@ impl Bars {
 /// What all data threads know together about one peer. Every field is a count or a stamp of its own, so
 /// relaxed order is enough: no field vouches for another.
 #[derive(Debug, Default)]
-#[repr(align(64))] // a line of its own: two threads that use two peers do not disturb one another
+// Lines of its own: two threads that use two peers do not disturb one another. In the order written here the first line
+// holds what a selection reads and writes.
+#[repr(C, align(64))]
 pub struct PeerState {
     fails: AtomicU32,
     conns: AtomicU32,
+    bars: AtomicU32,
+    /// Results of active checks in a row.
+    rise: AtomicU32,
     /// Last failure.
     accessed: AtomicU64,
     /// Last failure, or the first selection after `fail_timeout` had passed.
@@ -187,10 +207,10 @@ pub struct PeerState {
     failures: AtomicU64,
     header_time: AtomicU64,
     response_time: AtomicU64,
-    bars: AtomicU32,
-    /// Results of active checks in a row.
-    rise: AtomicU32,
     fall: AtomicU32,
+    connect_errors: AtomicU64,
+    timeouts: AtomicU64,
+    pub(crate) answers: Answers,
 }
 
 impl PeerState {
@@ -222,6 +242,53 @@ impl PeerState {
     /// Moving average of the time to the last byte, milliseconds; kept with `least_time` only.
     pub fn response_time(&self) -> Millis {
         self.response_time.load(Relaxed)
+    }
+
+    /// Heads of answers by their class, 1xx to 5xx; of 1xx the final one, 101.
+    pub fn answers(&self) -> [u64; 5] {
+        self.answers.classes()
+    }
+
+    /// How long they took.
+    pub fn latency(&self) -> Latency {
+        self.answers.latency()
+    }
+
+    /// Connections that were refused or did not come in time.
+    pub fn connect_errors(&self) -> u64 {
+        self.connect_errors.load(Relaxed)
+    }
+
+    /// Requests that were not taken or not answered in time, on connections that stood.
+    pub fn timeouts(&self) -> u64 {
+        self.timeouts.load(Relaxed)
+    }
+
+    /// Of the requests that run, those that became upgraded connections (RFC 9110, section 7.8).
+    pub fn upgraded(&self) -> u32 {
+        self.answers.upgraded.load(Relaxed)
+    }
+
+    /// The head of an answer came, `time` after the request was sent.
+    pub fn count_answer(&self, status: u16, time: Duration) {
+        self.answers.count(status, time);
+    }
+
+    /// There was no connection.
+    pub fn count_connect_error(&self) {
+        self.connect_errors.fetch_add(1, Relaxed);
+    }
+
+    /// The request was not taken or not answered in time.
+    pub fn count_timeout(&self) {
+        self.timeouts.fetch_add(1, Relaxed);
+    }
+
+    /// A running request becomes an upgraded connection.
+    #[must_use]
+    pub fn upgrade(self: Arc<Self>) -> Upgraded {
+        self.answers.upgraded.fetch_add(1, Relaxed);
+        Upgraded(self)
     }
 
     pub fn bars(&self) -> Bars {

@@ -23,7 +23,7 @@ impl Dice {
     }
 
     fn throw_peer(&mut self, list: &List) -> usize {
-        list.at_weight(self.throw() % list.total_weight)
+        list.at_point(self.throw() % list.total_points)
     }
 }
 

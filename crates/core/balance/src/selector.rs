@@ -4,7 +4,7 @@ use crate::group::{Group, List, Method};
 use crate::least_time::Inflight;
 use crate::peer::{Bars, Peer, PeerState};
 use crate::random::Dice;
-use crate::round_robin::Weights;
+use crate::round_robin::{Change, Weights};
 use crate::{Millis, Tried, hash, ip_hash, least_conn, least_time, random, round_robin};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -91,11 +91,12 @@ impl Selector {
         self.leave();
         let mut weights = Vec::with_capacity(group.peers().len());
         let mut inflight = inflight_of(&group);
+        let scale = Change { from: self.group.scale(), to: group.scale() };
         for (index, peer) in group.peers().iter().enumerate() {
             let place = places.get(index).copied().flatten().map(|place| place as usize);
             let old =
                 place.and_then(|place| Some((self.weights.get(place)?, self.group.peers().get(place)?)));
-            weights.push(old.map_or_else(|| Weights::new(peer), |(known, old)| known.kept(peer, old)));
+            weights.push(old.map_or_else(|| Weights::new(peer), |(known, old)| known.kept(peer, old, scale)));
             if let (Some(new), Some(known)) =
                 (inflight.get_mut(index), place.and_then(|place| self.inflight.get(place)))
             {
@@ -257,6 +258,15 @@ impl Selector {
         self.group.peers().iter().any(|peer| peer.is_open(now, self.waived()) && !tried(peer))
     }
 
+    /// What is known of the peer that a request picked last and has not given back.
+    pub fn state(&self, request: &Tried, peer: usize) -> Option<&Arc<PeerState>> {
+        if request.epoch == self.epoch {
+            self.group.peers().get(peer).map(|peer| &peer.state)
+        } else {
+            self.leavers.get(&(request.epoch, peer)).map(|leaver| &leaver.state)
+        }
+    }
+
     /// Bars of the peer that a request picked last; [`Bars::REMOVED`] once it is no member any more.
     pub fn bars(&self, request: &Tried, peer: usize) -> Bars {
         if request.epoch == self.epoch {
@@ -272,18 +282,16 @@ impl Selector {
     /// Ends an attempt that was begun with the present group. Returns true when this failure leaves the peer disabled
     /// (nginx logs then, as a warning: upstream server temporarily disabled).
     pub fn release(&mut self, peer: usize, outcome: Outcome, now: Millis) -> bool {
-        let (Some(Peer { spec, state, .. }), Some(weights)) =
-            (self.group.peers().get(peer), self.weights.get_mut(peer))
-        else {
+        let (Some(found), Some(weights)) = (self.group.peers().get(peer), self.weights.get_mut(peer)) else {
             debug_assert!(false, "peer of another group");
             return false;
         };
         weights.running = weights.running.saturating_sub(1);
         let single = self.group.is_single();
         if outcome == Outcome::Failure && !single {
-            weights.punish(spec);
+            weights.punish(found);
         }
-        count(state, spec.max_fails, single, outcome, now)
+        count(&found.state, found.spec.max_fails, single, outcome, now)
     }
 
     /// [`Selector::release`] of an attempt that a former group may have begun, with the durations that `least_time`
@@ -328,7 +336,7 @@ impl Selector {
             && !leaver.single
             && let Some(index) = self.group.position(&leaver.state)
         {
-            self.weights[index].punish(&self.group.peers()[index].spec);
+            self.weights[index].punish(&self.group.peers()[index]);
         }
         if leaver.running == 0 {
             self.leavers.remove(&key);
@@ -338,11 +346,7 @@ impl Selector {
 
     /// What is known of the peer that the request picked last.
     fn state_of(&self, request: &Tried, peer: usize) -> Option<Arc<PeerState>> {
-        let state = if request.epoch == self.epoch {
-            self.group.peers().get(peer).map(|peer| &peer.state)
-        } else {
-            self.leavers.get(&(request.epoch, peer)).map(|leaver| &leaver.state)
-        };
+        let state = self.state(request, peer);
         debug_assert!(state.is_some(), "peer of another group");
         state.cloned()
     }
@@ -465,6 +469,18 @@ impl<'a> Turn<'a> {
         self.through_lists(round_robin::pick)
     }
 
+    /// Whether a hashed choice of a peer holds: of the keys that mean it a peer takes its share, always the same ones. The
+    /// error is where a key that it does not take goes on, for rehashes of keys of one length all lead to one peer.
+    pub(crate) fn takes(&self, index: usize, key: &[u8]) -> Result<(), u32> {
+        if self.group.scale() == 1 {
+            return Ok(());
+        }
+        // Knuth's multiplicative hash: bits that have not chosen the peer.
+        let mixed = crc32fast::hash(key).wrapping_mul(2_654_435_761);
+        let share = u32::from(self.peer(index).spec.share);
+        if (mixed >> 16) % 100 < share { Ok(()) } else { Err(mixed >> 8) }
+    }
+
     pub(crate) fn peer(&self, index: usize) -> &'a Peer {
         &self.group.peers()[index]
     }
@@ -485,6 +501,6 @@ impl<'a> Turn<'a> {
 
     /// One step of smooth weighted round robin for one peer: raises its running weight and returns by how much.
     pub(crate) fn raise(&mut self, index: usize) -> i64 {
-        self.weights[index].raise(self.group.peers()[index].weight())
+        self.weights[index].raise(self.group.peers()[index].weight(), self.group.scale())
     }
 }

@@ -137,6 +137,7 @@ fn implicit(
         sources: Vec::new(),
         checks: Vec::new(),
         check_panic: true,
+        park: weir_model::Millis(0),
         resolver: None,
     })
 }

@@ -74,7 +74,7 @@ fn literal(host: &str) -> Option<IpAddr> {
 }
 
 /// What a `server` line takes.
-const PARAMETERS: [&str; 10] = [
+const PARAMETERS: [&str; 12] = [
     "weight=",
     "max_conns=",
     "max_fails=",
@@ -83,6 +83,8 @@ const PARAMETERS: [&str; 10] = [
     "down",
     "drain",
     "route=",
+    "slow_start=",
+    "percent=",
     "resolve",
     "service=",
 ];
@@ -131,13 +133,13 @@ pub(crate) fn parameter(line: &mut Peer, args: &Args<'_>, i: usize, no_backup: b
         ("route", Some(value)) => line.route = Some(value.to_owned()),
         ("slow_start", Some(value)) => {
             line.slow_start = Millis(time(value, Unit::Millis).ok_or_else(invalid)?);
-            if line.slow_start > Millis(0) {
-                let text =
-                    format!(r#""{key}" parameter of "server" is not supported by this version of Weir"#);
-                return Err(Problem::new(text)
-                    .at(args.word(i).span)
-                    .help("a server that comes back has its whole weight at once; leave the parameter out"));
-            }
+        }
+        ("percent", Some(value)) => {
+            let percent = counted(value)?;
+            let percent = u8::try_from(percent).ok().filter(|percent| (1..=100).contains(percent));
+            line.percent = percent.ok_or_else(|| {
+                invalid().help("a percentage of the weight is 1 to 100; down takes a server out")
+            })?;
         }
         _ => return Err(args.unknown_parameter(i, &PARAMETERS)),
     }

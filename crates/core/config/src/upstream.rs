@@ -41,7 +41,7 @@ pub(crate) const DIRECTIVES: &[Directive] = &[
         name: "server",
         arguments: Arity::AtLeast(1),
         repeat: true,
-        syntax: "ADDRESS [weight=NUMBER] [max_conns=NUMBER] [max_fails=NUMBER] [fail_timeout=TIME] [backup] [down] [drain] [route=TEXT] [resolve] [service=NAME]",
+        syntax: "ADDRESS [weight=NUMBER] [max_conns=NUMBER] [max_fails=NUMBER] [fail_timeout=TIME] [backup] [down] [drain] [route=TEXT] [slow_start=TIME] [percent=NUMBER] [resolve] [service=NAME]",
         doc: "A server of the group; a name with several addresses counts as several, with resolve as they come and go.",
         action: Action::Upstream(crate::peer::server),
         ..IN
@@ -156,6 +156,18 @@ pub(crate) const DIRECTIVES: &[Directive] = &[
         ..IN
     },
     Directive {
+        name: "upstream_park",
+        module: "weir",
+        syntax: "TIME",
+        default: "0",
+        doc: "How long requests wait for a server while all are drained, in maintenance, failed by checks or gone; 0 answers 502 at once.",
+        action: Action::Upstream(|upstream, args, _| {
+            upstream.park = args.time(0)?;
+            Ok(())
+        }),
+        ..IN
+    },
+    Directive {
         name: "sticky",
         module: "ngx_http_upstream_sticky_module",
         arguments: Arity::AtLeast(2),
@@ -185,6 +197,7 @@ pub(crate) fn lower(scope: &mut Scope<'_>, node: &Node) -> Result<(), Problem> {
         sources: Vec::new(),
         checks: Vec::new(),
         check_panic: true,
+        park: Millis(0),
         resolver: None,
     };
     scope.balancing = Balancing::default();
@@ -210,8 +223,28 @@ pub(crate) fn lower(scope: &mut Scope<'_>, node: &Node) -> Result<(), Problem> {
             scope.error_at_end(node, problem);
         }
     }
+    warn_of_slow_start(scope, node, &upstream);
     scope.http.upstreams.push(upstream);
     Ok(())
+}
+
+/// Methods that choose by a hash or by chance send a server that comes back its whole part at once.
+fn warn_of_slow_start(scope: &mut Scope<'_>, node: &Node, upstream: &Upstream) {
+    let method = match upstream.method {
+        Method::Hash { .. } => "hash",
+        Method::IpHash => "ip_hash",
+        Method::Random { .. } => "random",
+        Method::RoundRobin | Method::LeastConn | Method::LeastTime { .. } => return,
+    };
+    let templates = upstream.sources.iter().map(|source| &source.template);
+    if upstream.peers.iter().chain(templates).any(|peer| peer.slow_start > Millis(0)) {
+        let text = format!(r#"slow_start is ignored in upstream "{}" with {method}"#, upstream.name);
+        scope.warn(
+            Problem::new(text)
+                .at(node.name.span)
+                .help("round robin, least_conn and least_time let a server begin with little"),
+        );
+    }
 }
 
 fn choose(upstream: &mut Upstream, scope: &mut Scope<'_>, method: Method, no_backup: bool) {

@@ -356,3 +356,29 @@ fn logs_with_variables_may_be_kept_open() {
     refused("open_log_file_cache max=none;", r#"invalid "open_log_file_cache" parameter "max=none""#);
     refused("open_log_file_cache max=1 size=2;", r#"invalid "open_log_file_cache" parameter "size=2""#);
 }
+
+#[test]
+fn shares_and_slow_starts_of_servers() {
+    let found = http("upstream a { server 10.0.0.1 slow_start=30s percent=10; server 10.0.0.2; }");
+    let peers = &found.upstreams[0].peers;
+    assert_eq!((peers[0].slow_start, peers[0].percent), (Millis(30_000), 10));
+    assert_eq!((peers[1].slow_start, peers[1].percent), (Millis(0), 100));
+    for wrong in ["percent=0", "percent=101", "percent=x", "slow_start=x"] {
+        let line = format!("upstream a {{ server 10.0.0.1 {wrong}; }}");
+        assert_eq!(error(&line), format!("invalid parameter \"{wrong}\" in /w/nginx.conf:3"));
+    }
+    for (method, name) in [
+        ("hash $uri", "hash"),
+        ("hash $uri consistent", "hash"),
+        ("ip_hash", "ip_hash"),
+        ("random two", "random"),
+    ] {
+        let line = format!("upstream a {{ {method}; server 10.0.0.1 slow_start=3s; }}");
+        let expected = format!("slow_start is ignored in upstream \"a\" with {name} in /w/nginx.conf:3");
+        assert_eq!(warnings(&line), [expected]);
+        assert!(warnings(&line.replace("slow_start=3s", "percent=5")).is_empty());
+    }
+    for method in ["", "least_conn;", "least_time header;"] {
+        assert!(warnings(&format!("upstream a {{ {method} server 10.0.0.1 slow_start=3s; }}")).is_empty());
+    }
+}

@@ -23,6 +23,10 @@ pub struct Upstream {
     pub checks: Vec<Check>,
     /// When checks fail every peer that nobody took out, all of them serve as if none were checked (`check_panic`).
     pub check_panic: bool,
+    /// How long a request waits for a peer while none can be had because of what somebody did (`upstream_park`); 0: not at
+    /// all.
+    #[serde(default)]
+    pub park: Millis,
     /// For `server NAME resolve`.
     pub resolver: Option<Resolver>,
 }
@@ -92,6 +96,13 @@ pub struct Peer {
     pub route: Option<String>,
     /// How long a peer that comes back takes to its whole weight; 0: at once.
     pub slow_start: Millis,
+    /// Of its weight, the part that counts: 1 to 100.
+    #[serde(default = "whole")]
+    pub percent: u8,
+}
+
+const fn whole() -> u8 {
+    100
 }
 
 impl Peer {
@@ -110,6 +121,7 @@ impl Peer {
             drain: false,
             route: None,
             slow_start: Millis(0),
+            percent: 100,
         }
     }
 }

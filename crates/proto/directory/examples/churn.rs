@@ -39,6 +39,7 @@ fn upstream() -> Upstream {
         sources: vec![source],
         checks: Vec::new(),
         check_panic: true,
+        park: Millis(0),
         resolver: None,
     }
 }

@@ -114,7 +114,7 @@ impl Book {
 impl Remembered {
     /// An order that says nothing is none.
     pub(crate) fn is_empty(&self) -> bool {
-        self.state == AdminState::Up && self.weight.is_none()
+        self.state == AdminState::Up && self.weight.is_none() && self.percent.is_none()
     }
 }
 

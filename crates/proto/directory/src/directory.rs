@@ -160,9 +160,11 @@ impl Directory {
     ) {
         // One failure is enough for the first, which deserves a word.
         let reason = if first && !passed { format!("first result: {reason}") } else { reason };
+        let change = self.change + 1;
         let (upstreams, mut scene) = self.scene(now);
-        if let Some(upstream) = upstreams.get_mut(key) {
-            upstream.take_verdict(peer, index, passed, &reason, &mut scene);
+        let Some(upstream) = upstreams.get_mut(key) else { return };
+        if upstream.take_verdict(peer, (index, passed, &reason), change, &mut scene) {
+            self.publish(key, change);
         }
     }
 
@@ -186,17 +188,22 @@ impl Directory {
     /// An order of an operator. Returns the change that has to be served for it to be in force everywhere.
     ///
     /// # Errors
-    /// Names that do not exist, a weight out of bounds, and the last peer that serves. Nothing has changed then.
+    /// Names that do not exist, a weight or a percentage out of bounds, and the last peer that serves. Nothing has changed then.
     pub fn set(&mut self, now: Now, change: Change) -> Result<u64, SetError> {
         if let Order::Set { weight: Some(weight), .. } = change.order
             && !(1..=MAX_WEIGHT).contains(&weight)
         {
             return Err(SetError::Weight(weight));
         }
+        if let Order::Set { percent: Some(percent), .. } = change.order
+            && !(1..=100).contains(&percent)
+        {
+            return Err(SetError::Percent(percent));
+        }
         let (key, peer) = self.subject(&change)?;
         self.guard_last(&key, &peer, &change)?;
         self.last = now;
-        let order = self.written(now, &peer, &change);
+        let order = self.written(now, &key, &peer, &change);
         let order = match order {
             Some(order) => Some(self.book.insert(order)),
             None => {
@@ -299,8 +306,13 @@ impl Directory {
     }
 
     /// The order as it will be remembered; absent: there is nothing to remember any more.
-    fn written(&self, now: Now, peer: &str, change: &Change) -> Option<Remembered> {
-        let Order::Set { state, weight } = change.order else { return None };
+    fn written(&self, now: Now, key: &UpstreamKey, peer: &str, change: &Change) -> Option<Remembered> {
+        let Order::Set { state, weight, percent } = change.order else { return None };
+        let partial = || {
+            let roster = self.upstreams.get(key).map(|upstream| &upstream.roster);
+            let record = roster.zip(address_of(peer)).and_then(|(roster, address)| roster.find(&address));
+            record.is_some_and(Record::is_partial)
+        };
         let before = self.book.find(&change.upstream, peer);
         let state_before = before.map_or(AdminState::Up, |order| order.state);
         let goes_on = before.filter(|order| state.is_none_or(|state| state == order.state));
@@ -309,6 +321,11 @@ impl Directory {
             peer: peer.to_owned(),
             state: state.unwrap_or(state_before),
             weight: weight.or(before.and_then(|order| order.weight)),
+            percent: match percent {
+                // The whole counts without a word, unless somebody else says less.
+                Some(100) if !partial() => None,
+                percent => percent.or(before.and_then(|order| order.percent)),
+            },
             who: change.who.clone(),
             reason: change.reason.clone(),
             since: goes_on.map_or(now.unix, |order| order.since),
@@ -318,7 +335,7 @@ impl Directory {
         (!order.is_empty()).then_some(order)
     }
 
-    /// Ends the orders whose time is over.
+    /// Ends the orders whose time is over, and gives peers that came up the share that they have grown into.
     pub fn handle_timeout(&mut self, now: Now) {
         self.last = now;
         for order in self.book.ended(now) {
@@ -335,13 +352,30 @@ impl Directory {
                 self.obey(now, &key, peer, None, actor);
             }
         }
+        self.grow(now);
+    }
+
+    fn grow(&mut self, now: Now) {
+        let is_due =
+            |(_, upstream): &(&UpstreamKey, &Upstream)| upstream.due.is_some_and(|due| due <= now.mono);
+        let due: Vec<UpstreamKey> =
+            self.upstreams.iter().filter(is_due).map(|(key, _)| key.clone()).collect();
+        for key in due {
+            let next = self.change + 1;
+            let (upstreams, mut scene) = self.scene(now);
+            if upstreams.get_mut(&key).is_some_and(|upstream| upstream.grow(next, &mut scene)) {
+                self.publish(&key, next);
+            }
+        }
     }
 
     /// When [`Directory::handle_timeout`] has to be called, monotonic milliseconds.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
-        let end = self.book.next_end()?;
-        Some(self.last.mono + end.saturating_sub(self.last.unix).min(LOOK))
+        let end = self.book.next_end();
+        let end = end.map(|end| self.last.mono + end.saturating_sub(self.last.unix).min(LOOK));
+        let due = self.upstreams.values().filter_map(|upstream| upstream.due).min();
+        end.into_iter().chain(due).min()
     }
 
     /// What has to be done next.

@@ -8,6 +8,7 @@ mod memory;
 mod order;
 mod record;
 mod roster;
+mod share;
 mod slot;
 mod status;
 mod upstream;
@@ -17,7 +18,9 @@ pub use action::{Action, Configured, Transition};
 pub use directory::{Applied, Directory};
 pub use memory::{Memory, Remembered};
 pub use order::{AdminState, Change, MAX_WEIGHT, Order, SetError, nearest};
-pub use status::{By, CheckStatus, PeerStatus, SourceStatus, State, UpstreamStatus};
+pub use status::{
+    Answers, Bucket, By, CheckStatus, Latency, PeerStatus, SourceStatus, State, UpstreamStatus,
+};
 
 /// The moment of a call, by both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -22,6 +22,9 @@ pub struct Remembered {
     /// In place of the weight that the configuration or the source gives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<u32>,
+    /// Of the weight, what is to count; in place of what the configuration or the source says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u8>,
     #[serde(default)]
     pub who: String,
     #[serde(default)]

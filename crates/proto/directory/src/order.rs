@@ -24,8 +24,13 @@ pub enum AdminState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     /// What is absent stays as it is.
-    Set { state: Option<AdminState>, weight: Option<u32> },
-    /// The operator has no say any more: neither state nor weight.
+    Set {
+        state: Option<AdminState>,
+        weight: Option<u32>,
+        /// Of the weight, what is to count; 100 takes such an order back.
+        percent: Option<u8>,
+    },
+    /// The operator has no say any more: neither state nor weight nor percent.
     Forget,
 }
 
@@ -62,6 +67,8 @@ pub enum SetError {
     LastPeer { upstream: String, peer: String, failed: usize },
     #[error("weight {0}; expected 1 to {MAX_WEIGHT}; to give a peer no requests, drain it")]
     Weight(u32),
+    #[error("{0} percent; expected 1 to 100; to give a peer no requests, drain it")]
+    Percent(u8),
 }
 
 fn suggestion(near: &[String]) -> String {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use weir_balance::{Bars, Member, PeerSpec, PeerState};
 use weir_model::{Check, Millis, Peer};
 
+use crate::share::{Pace, Warmth};
 use crate::{AdminState, MAX_WEIGHT, Now, Remembered, State};
 
 /// One membership of an address. An address that is written in two `server` lines has two, as in nginx.
@@ -14,6 +15,8 @@ pub(crate) struct Seat {
     pub(crate) state: Arc<PeerState>,
     /// The weight without the operator's.
     pub(crate) own_weight: u32,
+    /// Of it, what is to count, without the operator's say.
+    own_percent: u8,
     slow_start: Millis,
 }
 
@@ -21,7 +24,8 @@ impl Seat {
     fn new(peer: &Peer, from: From) -> Seat {
         let own_weight = own_weight(peer, from, 1);
         let spec = spec(peer, from, own_weight);
-        Seat { spec, state: Arc::default(), own_weight, slow_start: peer.slow_start }
+        let (own_percent, slow_start) = (peer.percent, peer.slow_start);
+        Seat { spec, state: Arc::default(), own_weight, own_percent, slow_start }
     }
 
     /// Whether `peer` says what is known.
@@ -39,23 +43,25 @@ impl Seat {
             drain: _,
             route,
             slow_start,
+            percent,
         } = peer;
         let spec = &self.spec;
         self.own_weight == own_weight(peer, from, self.own_weight)
             && (spec.max_conns, spec.max_fails) == (*max_conns, *max_fails)
             && (spec.fail_timeout, self.slow_start) == (fail_timeout.0, *slow_start)
+            && self.own_percent == *percent
             && spec.backup == *backup
             && (spec.down, spec.drain) == cuts(peer, from)
             && spec.server == *server
             && spec.route == *route
     }
 
-    /// Takes over what `peer` says, but for the weight, which [`Record::weigh`] puts into force. True if anything but that
-    /// is new.
+    /// Takes over what `peer` says, but for the weight and the share of it, which [`Record::weigh`] puts into force. True
+    /// if anything but these is new.
     fn update(&mut self, peer: &Peer, from: From) -> bool {
         self.own_weight = own_weight(peer, from, self.own_weight);
-        self.slow_start = peer.slow_start;
-        let spec = spec(peer, from, self.spec.weight);
+        (self.slow_start, self.own_percent) = (peer.slow_start, peer.percent);
+        let spec = PeerSpec { share: self.spec.share, ..spec(peer, from, self.spec.weight) };
         let changed = self.spec != spec;
         self.spec = spec;
         changed
@@ -183,6 +189,7 @@ pub(crate) struct Record {
     pub(crate) cause: Cause,
     /// 1970
     pub(crate) since: u64,
+    pub(crate) warmth: Warmth,
     draft: Draft,
 }
 
@@ -198,6 +205,7 @@ impl Record {
             state: State::Up,
             cause: Cause::Nobody,
             since: 0,
+            warmth: Warmth::Whole,
             draft: Draft { new: true, ..Draft::default() },
         }
     }
@@ -263,15 +271,37 @@ impl Record {
         (News { any: new, group: changed || !lost.is_empty() }, lost)
     }
 
-    /// Puts the weights into force; true if one is another than before.
-    pub(crate) fn weigh(&mut self) -> bool {
-        let ordered = self.order.as_ref().and_then(|order| order.weight);
-        let mut changed = false;
+    /// Of a seat's weight, what is to count.
+    pub(crate) fn percent(&self, seat: &Seat) -> u8 {
+        self.order.as_ref().and_then(|order| order.percent).unwrap_or(seat.own_percent).clamp(1, 100)
+    }
+
+    /// Whether the configuration or a source lets less than the whole count.
+    pub(crate) fn is_partial(&self) -> bool {
+        self.seats().any(|seat| seat.own_percent < 100)
+    }
+
+    /// Puts the weights and the shares of them into force; true if one is another than before. Beside it when the next
+    /// share is due (monotonic milliseconds).
+    pub(crate) fn weigh(&mut self, pace: Pace) -> (bool, Option<u64>) {
+        let (order, warmth) = (self.order.clone(), self.warmth);
+        let ordered = |of: fn(&Remembered) -> Option<u32>| order.as_deref().and_then(of);
+        let weight = ordered(|order| order.weight);
+        let percent = ordered(|order| order.percent.map(u32::from));
+        let (mut changed, mut due) = (false, None);
         for seat in self.seats_mut() {
-            let weight = ordered.unwrap_or(seat.own_weight);
-            changed |= std::mem::replace(&mut seat.spec.weight, weight) != weight;
+            let weight = weight.unwrap_or(seat.own_weight);
+            let percent = percent.unwrap_or(seat.own_percent.into());
+            let (grown, next) = warmth.share(seat.slow_start.0, pace);
+            let share = u8::try_from(u64::from(percent) * grown / 100).unwrap_or(100).clamp(1, 100);
+            changed |= (seat.spec.weight, seat.spec.share) != (weight, share);
+            (seat.spec.weight, seat.spec.share) = (weight, share);
+            due = due.into_iter().chain(next).min();
         }
-        changed
+        if due.is_none() && matches!(warmth, Warmth::Since(_)) {
+            self.warmth = Warmth::Whole;
+        }
+        (changed, due)
     }
 
     fn ordered(&self) -> AdminState {
@@ -327,6 +357,12 @@ impl Record {
             seat.state.unbar(clear);
         }
         let (state, cause) = self.standing(checks);
+        self.warmth = match (state, cause, self.warmth) {
+            (State::Up, _, Warmth::Cold) => Warmth::Since(now.mono),
+            // Before its first result a peer counts as up.
+            (State::Up, _, warmth) | (_, Cause::Awaited(_), warmth) => warmth,
+            _ => Warmth::Cold,
+        };
         if (state, cause) == (self.state, self.cause) {
             return None;
         }

@@ -96,6 +96,7 @@ impl Slot {
         SourceStatus {
             kind: kind(&self.source.origin).to_owned(),
             endpoint: self.endpoint.clone(),
+            path: keys(&self.source.origin).map(str::to_owned),
             index: list.map(|list| list.index),
             applied_index: self.applied,
             age_ms: list.map(|_| now.mono.saturating_sub(self.heard)),
@@ -119,6 +120,21 @@ pub(crate) const fn kind(origin: &Origin) -> &'static str {
         Origin::Dns(_) => "dns",
         Origin::Folder { .. } => "folder",
     }
+}
+
+/// What the keys of a store's peers begin with; catalogs, DNS and folders have no keys.
+fn keys(origin: &Origin) -> Option<&str> {
+    let (path, api) = match origin {
+        Origin::ConsulKv { path, .. } => (path, "/v1/kv/"),
+        Origin::Etcd2 { path, .. } => (path, "/v2/keys/"),
+        Origin::Etcd3 { prefix, .. } => return Some(prefix),
+        Origin::ConsulServices { .. }
+        | Origin::ConsulHealth { .. }
+        | Origin::Dns(_)
+        | Origin::Folder { .. } => return None,
+    };
+    let path = path.split_once('?').map_or(path.as_str(), |(path, _query)| path);
+    Some(path.strip_prefix(api).unwrap_or(path))
 }
 
 /// Whether two sources ask for the same thing, maybe of other machines or with another token: then the list of the one

@@ -102,6 +102,9 @@ pub struct SourceStatus {
     pub kind: String,
     /// Who answered last, or would not.
     pub endpoint: String,
+    /// What the keys of its peers begin with in the store, as in `upstreams/web/`; absent where there are no keys.
+    #[serde(default)]
+    pub path: Option<String>,
     /// Of the newest list; absent: there is none yet.
     pub index: Option<u64>,
     /// Of the newest list that every data thread serves; absent: none yet.
@@ -129,6 +132,12 @@ pub struct PeerStatus {
     pub weight: u32,
     /// The weight without the operator's, where that differs.
     pub own_weight: Option<u32>,
+    /// Of its weight, what is to count; absent: all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u8>,
+    /// Of its weight, what counts at present, for it is below all of it; absent also where the peer is not up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<u8>,
     pub backup: bool,
     pub state: State,
     /// Absent where it cannot be known.
@@ -144,9 +153,74 @@ pub struct PeerStatus {
     pub requests: u64,
     /// Failed attempts since the peer is known.
     pub failures: u64,
+    /// Of the active ones, upgraded connections.
+    #[serde(default)]
+    pub upgraded: u32,
+    #[serde(default)]
+    pub answers: Answers,
+    /// Connections that were refused or did not come in time.
+    #[serde(default)]
+    pub connect_errors: u64,
+    /// Requests that were not taken or not answered in time, on connections that stood.
+    #[serde(default)]
+    pub timeouts: u64,
+    /// Absent: there was no answer yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Latency>,
     pub checks: Vec<CheckStatus>,
     /// Kinds of the sources that name it; `configuration` for a `server` line.
     pub sources: Vec<String>,
+}
+
+/// Answers by the class of their status (RFC 9110, section 15), since the peer is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Answers {
+    /// Only 101, which ends the request; interim answers are not counted.
+    #[serde(rename = "1xx")]
+    pub informational: u64,
+    #[serde(rename = "2xx")]
+    pub successful: u64,
+    #[serde(rename = "3xx")]
+    pub redirection: u64,
+    #[serde(rename = "4xx")]
+    pub client_error: u64,
+    #[serde(rename = "5xx")]
+    pub server_error: u64,
+}
+
+impl Answers {
+    /// Each class with its name.
+    #[must_use]
+    pub const fn classes(&self) -> [(&'static str, u64); 5] {
+        [
+            ("1xx", self.informational),
+            ("2xx", self.successful),
+            ("3xx", self.redirection),
+            ("4xx", self.client_error),
+            ("5xx", self.server_error),
+        ]
+    }
+}
+
+/// How long heads of answers took from the request sent, in microseconds. A percentile is the end of its bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Latency {
+    pub p50_us: u64,
+    pub p90_us: u64,
+    pub p99_us: u64,
+    /// Of all answers.
+    pub sum_us: u64,
+    /// In rising order, none of them empty.
+    pub buckets: Vec<Bucket>,
+}
+
+/// Answers that took longer than the end of the bucket before. Four buckets make an octave, the last one, which ends at
+/// 67 s, has all longer times too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bucket {
+    pub up_to_us: u64,
+    pub count: u64,
 }
 
 /// One check of a peer.

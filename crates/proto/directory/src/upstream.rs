@@ -7,8 +7,9 @@ use weir_model::{Check, Level, Method, Peer, PeerList, UpstreamKey};
 use crate::book::Scene;
 use crate::record::{From, Record, Verdict};
 use crate::roster::{Fate, Roster};
+use crate::share::{Pace, Warmth};
 use crate::slot::{Slot, kind, same_question};
-use crate::{Action, By, Remembered, Transition};
+use crate::{Action, By, Now, Remembered, Transition};
 
 /// So many names are told of a change; more would fill the log.
 const NAMES: usize = 5;
@@ -26,6 +27,10 @@ pub(crate) struct Upstream {
     pub(crate) roster: Roster,
     /// The change that the members came with.
     pub(crate) change: u64,
+    /// When a peer has grown into a larger share, monotonic milliseconds.
+    pub(crate) due: Option<u64>,
+    /// Peers that come up grow into their weights.
+    slow: bool,
     /// Whether its checks run.
     watched: bool,
 }
@@ -50,6 +55,8 @@ impl Upstream {
             sources: Vec::new(),
             roster: Roster::default(),
             change: 0,
+            due: None,
+            slow: false,
             watched: true,
         }
     }
@@ -59,6 +66,8 @@ impl Upstream {
         self.method = model.method.clone();
         self.check_panic = model.check_panic;
         self.servers.clone_from(&model.peers);
+        // Who is in the first configuration was there before.
+        let is_first = self.change == 0;
         self.change = change;
         let mut before = std::mem::take(&mut self.sources);
         let renewed = model.sources.iter().map(|source| {
@@ -74,11 +83,38 @@ impl Upstream {
         for record in self.roster.iter_mut() {
             record.order = scene.book.find(&self.name, record.name()).cloned();
         }
-        self.reconcile(change, scene);
+        self.reconcile(change, is_first, scene);
         for record in self.roster.iter_mut() {
-            record.weigh();
             settle(&self.key, &self.checks, record, None, scene);
         }
+        self.weigh(scene.now);
+    }
+
+    fn pace(&self, now: Now) -> Pace {
+        Pace::new(now.mono, self.roster.len(), &self.method)
+    }
+
+    /// Puts all weights and shares into force; true if one is another than before.
+    fn weigh(&mut self, now: Now) -> bool {
+        let pace = self.pace(now);
+        self.due = None;
+        let mut changed = false;
+        for record in self.roster.iter_mut() {
+            let (other, due) = record.weigh(pace);
+            changed |= other;
+            self.due = self.due.into_iter().chain(due).min();
+        }
+        changed
+    }
+
+    /// Gives peers the share that they have grown into; true if the group has to be published with `change`.
+    pub(crate) fn grow(&mut self, change: u64, scene: &mut Scene<'_>) -> bool {
+        let changed = self.weigh(scene.now);
+        if changed {
+            scene.out.version += 1;
+            self.change = change;
+        }
+        changed
     }
 
     /// Checks that are the same go on. Of one that asks something else now, what passed stays passed until it fails, and
@@ -145,16 +181,20 @@ impl Upstream {
             return false;
         };
         scene.out.version += 1;
-        slot.take(scene.now, list) && self.reconcile(change, scene)
+        // Who is in the first list was there before.
+        let is_first = slot.list.is_none();
+        slot.take(scene.now, list) && self.reconcile(change, is_first, scene)
     }
 
     /// Makes members out of lines and lists: the `server` lines unless a list stands in their place, then each source's.
-    /// True if the group is another one; it is the one of `change` then.
-    fn reconcile(&mut self, change: u64, scene: &mut Scene<'_>) -> bool {
+    /// True if the group is another one; it is the one of `change` then. Peers that come are new to requests, unless
+    /// `is_first` says that nobody was known before.
+    fn reconcile(&mut self, change: u64, is_first: bool, scene: &mut Scene<'_>) -> bool {
         let replaced = self.sources.iter().any(|slot| slot.source.replaces_servers && slot.list.is_some());
         self.roster.begin();
         let mut difference = Difference::default();
-        let Self { key, name, checks, servers, sources, roster, .. } = self;
+        let pace = Pace { now: scene.now.mono, grows: false };
+        let Self { key, name, checks, servers, sources, roster, slow, .. } = self;
         let lines = if replaced { &[] } else { servers.as_slice() };
         let lines = lines.iter().map(|peer| (peer, From::Configuration));
         let listed = sources.iter().enumerate().flat_map(|(index, slot)| {
@@ -162,8 +202,13 @@ impl Upstream {
             let kind = kind(&slot.source.origin);
             peers.map(move |peer| (peer, From::Source { index, kind }))
         });
+        let was_slow = std::mem::take(slow);
         for (peer, from) in lines.chain(listed) {
+            *slow |= peer.slow_start.0 > 0;
             let Some(record) = roster.claim(peer, from, checks.len()) else { continue };
+            if !is_first {
+                record.warmth = Warmth::Cold;
+            }
             difference.came.push(record.name().to_owned());
             record.order = scene.book.arrive(name, record.name()).map(|(order, changed)| {
                 scene.out.remember |= changed;
@@ -172,10 +217,12 @@ impl Upstream {
             watch(key, checks, record, scene);
         }
         let came = difference.came.len();
+        let grows = was_slow || *slow;
         roster.conclude(change, |fate| match fate {
             Fate::Stays(record, news) => {
-                difference.changed += usize::from(record.weigh() || news.group);
                 settle(key, checks, record, None, scene);
+                // Where peers grow they are weighed below, all together.
+                difference.changed += usize::from((!grows && record.weigh(pace).0) || news.group);
             }
             Fate::Leaves(record) => {
                 unwatch(key, checks, record, scene);
@@ -183,7 +230,8 @@ impl Upstream {
                 difference.left.push(record.name().to_owned());
             }
         });
-        let changed = came != 0 || difference.changed != 0 || !difference.left.is_empty();
+        let weighed = grows && self.weigh(scene.now);
+        let changed = weighed || came != 0 || difference.changed != 0 || !difference.left.is_empty();
         if changed {
             self.change = change;
             self.tell(&difference, scene);
@@ -214,18 +262,19 @@ impl Upstream {
         }
     }
 
-    /// A check has a verdict: what was seen, and whether it passes for that.
+    /// A check has a verdict: its position, whether it passes and what was seen. True if the group has to be published
+    /// with `change`.
     pub(crate) fn take_verdict(
         &mut self,
         peer: &str,
-        index: usize,
-        passed: bool,
-        reason: &str,
+        (index, passed, reason): (usize, bool, &str),
+        change: u64,
         scene: &mut Scene<'_>,
-    ) {
-        let Some(address) = address_of(peer) else { return };
-        let Some(record) = self.roster.find_mut(&address) else { return };
-        let Some(verdict) = record.verdicts.get_mut(index) else { return };
+    ) -> bool {
+        let pace = self.pace(scene.now);
+        let Some(address) = address_of(peer) else { return false };
+        let Some(record) = self.roster.find_mut(&address) else { return false };
+        let Some(verdict) = record.verdicts.get_mut(index) else { return false };
         if verdict.passed != Some(passed) {
             verdict.since = scene.now.unix;
         }
@@ -234,6 +283,16 @@ impl Upstream {
         scene.out.version += 1;
         let actor = By::check(index, &self.checks).map(|by| (by, reason));
         settle(&self.key, &self.checks, record, actor, scene);
+        let (changed, due) = record.weigh(pace);
+        self.note_weights(changed, due, change)
+    }
+
+    fn note_weights(&mut self, changed: bool, due: Option<u64>, change: u64) -> bool {
+        self.due = self.due.into_iter().chain(due).min();
+        if changed {
+            self.change = change;
+        }
+        changed
     }
 
     /// The order for a peer is another one; true if the group has to be published with `change`.
@@ -246,15 +305,13 @@ impl Upstream {
         scene: &mut Scene<'_>,
     ) -> bool {
         scene.out.version += 1;
+        let pace = self.pace(scene.now);
         let record = address_of(peer).and_then(|address| self.roster.find_mut(&address));
         let Some(record) = record else { return false };
         record.order = order;
-        let changed = record.weigh();
         settle(&self.key, &self.checks, record, Some(actor), scene);
-        if changed {
-            self.change = change;
-        }
-        changed
+        let (changed, due) = record.weigh(pace);
+        self.note_weights(changed, due, change)
     }
 
     /// All data threads serve all changes up to this one.

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use weir_balance::{Bars, Peer, PeerSpec};
+use weir_balance::{Bars, PeerState};
 use weir_model::{Check, Method};
 
 use crate::record::{Cause, From, Record, Seat, Verdict};
 use crate::slot::kind;
 use crate::upstream::Upstream;
-use crate::{By, CheckStatus, Now, PeerStatus, State, UpstreamStatus};
+use crate::{Answers, Bucket, By, CheckStatus, Latency, Now, PeerStatus, State, UpstreamStatus};
 
 impl By {
     /// Absent: there is no such check any more.
@@ -65,12 +65,7 @@ impl Seat {
         if self.state.bars().has(Bars::EJECTED) {
             return true;
         }
-        let PeerSpec { max_fails, .. } = self.spec;
-        if max_fails == 0 || self.state.fails() < max_fails {
-            return false;
-        }
-        let peer = Peer { spec: self.spec.clone(), state: Arc::clone(&self.state), index: 0 };
-        peer.is_disabled(now.mono)
+        self.spec.is_disabled(&self.state, now.mono)
     }
 
     fn status(&self, record: &Record, upstream: &Upstream, now: Now) -> PeerStatus {
@@ -90,6 +85,8 @@ impl Seat {
             server: self.spec.server.clone(),
             weight: self.spec.weight,
             own_weight: (self.own_weight != self.spec.weight).then_some(self.own_weight),
+            percent: Some(record.percent(self)).filter(|percent| *percent < 100),
+            share: Some(self.spec.share).filter(|share| *share < 100 && record.state == State::Up),
             backup: self.spec.backup,
             state,
             since,
@@ -99,13 +96,35 @@ impl Seat {
             active: self.state.conns(),
             requests: self.state.requests(),
             failures: self.state.failures(),
+            upgraded: self.state.upgraded(),
+            answers: answers(&self.state),
+            connect_errors: self.state.connect_errors(),
+            timeouts: self.state.timeouts(),
+            latency: latency(&self.state),
             checks: checks.iter().zip(&record.verdicts).map(check).collect(),
             sources: record.sources(upstream),
         }
     }
 }
 
-fn check_status(check: &Check, verdict: &Verdict, state: &weir_balance::PeerState) -> CheckStatus {
+fn answers(state: &PeerState) -> Answers {
+    let [informational, successful, redirection, client_error, server_error] = state.answers();
+    Answers { informational, successful, redirection, client_error, server_error }
+}
+
+fn latency(state: &PeerState) -> Option<Latency> {
+    let latency = state.latency();
+    let bucket = |bucket: &weir_balance::Bucket| Bucket { up_to_us: bucket.up_to_us, count: bucket.count };
+    Some(Latency {
+        p50_us: latency.percentile(50)?,
+        p90_us: latency.percentile(90)?,
+        p99_us: latency.percentile(99)?,
+        sum_us: latency.sum_us,
+        buckets: latency.buckets.iter().map(bucket).collect(),
+    })
+}
+
+fn check_status(check: &Check, verdict: &Verdict, state: &PeerState) -> CheckStatus {
     CheckStatus {
         kind: check.probe.name().to_owned(),
         passed: verdict.passed,

@@ -5,8 +5,8 @@ use weir_config::server_parameter;
 use weir_model::{Millis, Peer};
 
 /// Reads the JSON object of a key: `weight`, `max_fails`, `fail_timeout` (seconds), `down`, `backup`, as the upsync
-/// module knows them, and `max_conns` and `slow_start` (seconds) besides. Each is a number or a number as text. What is
-/// wrong keeps the value of the template and is told.
+/// module knows them, and `max_conns`, `slow_start` (seconds) and `percent` (1 to 100) besides. Each is a number or a
+/// number as text, times also as `1m30s`. What is wrong keeps the value of the template and is told.
 ///
 /// `down` drains: requests that run end, no new one comes. So does weight 0.
 pub(crate) fn object(peer: &mut Peer, object: &Map<String, Value>, mut tell: impl FnMut(String)) {
@@ -18,7 +18,8 @@ pub(crate) fn object(peer: &mut Peer, object: &Map<String, Value>, mut tell: imp
             "max_fails" => count().map(|number| peer.max_fails = number).ok_or("a number from 0 on"),
             "max_conns" => count().map(|number| peer.max_conns = number).ok_or("a number from 0 on"),
             "fail_timeout" => seconds(value).map(|time| peer.fail_timeout = time).ok_or("seconds"),
-            "slow_start" => seconds(value).map(|time| peer.slow_start = time).ok_or("seconds"),
+            "slow_start" => time(value).map(|time| peer.slow_start = time).ok_or("seconds or a time: 30s"),
+            "percent" => percent(value).map(|percent| peer.percent = percent).ok_or("1 to 100"),
             "down" => flag(value).map(|down| peer.drain |= down).ok_or("0 or 1"),
             "backup" => flag(value).map(|backup| peer.backup = backup).ok_or("0 or 1"),
             _ => Ok(()),
@@ -32,7 +33,7 @@ pub(crate) fn object(peer: &mut Peer, object: &Map<String, Value>, mut tell: imp
 /// Reads the tags of a service: `weight=5`, `max_fails=1`, `fail_timeout=10s`, `down`, `backup` and the other words of
 /// a `server` line. Tags that are none of these belong to somebody else.
 pub(crate) fn tags<'a>(peer: &mut Peer, tags: impl Iterator<Item = &'a str>, mut tell: impl FnMut(String)) {
-    const KNOWN: [&str; 5] = ["weight", "max_conns", "max_fails", "fail_timeout", "slow_start"];
+    const KNOWN: [&str; 6] = ["weight", "max_conns", "max_fails", "fail_timeout", "slow_start", "percent"];
     for tag in tags {
         let key = tag.split_once('=').map(|(key, _)| key);
         match (tag, key) {
@@ -65,16 +66,29 @@ fn integer(value: &Value) -> Option<i64> {
     }
 }
 
+/// Whole seconds.
 fn seconds(value: &Value) -> Option<Millis> {
-    let seconds = match integer(value) {
-        Some(seconds) => u64::try_from(seconds).ok()?,
-        None => {
-            let mut peer = Peer::new(weir_model::ListenAddress::Unix(String::new()), "");
-            server_parameter(&mut peer, &format!("fail_timeout={}", value.as_str()?)).ok()?;
-            return Some(peer.fail_timeout);
-        }
+    written(value, "fail_timeout").map(|peer| peer.fail_timeout)
+}
+
+/// The same with milliseconds.
+fn time(value: &Value) -> Option<Millis> {
+    written(value, "slow_start").map(|peer| peer.slow_start)
+}
+
+/// A peer of which a parameter of the `server` line has this value; a number counts seconds there.
+fn written(value: &Value, parameter: &str) -> Option<Peer> {
+    let mut peer = Peer::new(weir_model::ListenAddress::Unix(String::new()), "");
+    let text = match (integer(value), value.as_str()) {
+        (Some(seconds), _) => seconds.to_string(),
+        (None, text) => text?.to_owned(),
     };
-    Some(Millis(seconds.checked_mul(1000)?))
+    server_parameter(&mut peer, &format!("{parameter}={text}")).ok()?;
+    Some(peer)
+}
+
+fn percent(value: &Value) -> Option<u8> {
+    u8::try_from(integer(value)?).ok().filter(|percent| (1..=100).contains(percent))
 }
 
 fn flag(value: &Value) -> Option<bool> {
@@ -123,6 +137,24 @@ mod tests {
     }
 
     #[test]
+    fn shares_and_slow_starts() {
+        let slow = |ms| Peer { slow_start: Millis(ms), ..template() };
+        for (text, expected) in [
+            (r#"{"slow_start":"30s"}"#, slow(30_000)),
+            (r#"{"slow_start":30}"#, slow(30_000)),
+            (r#"{"slow_start":"1m30s"}"#, slow(90_000)),
+            (r#"{"slow_start":"500ms"}"#, slow(500)),
+            (r#"{"percent":10}"#, Peer { percent: 10, ..template() }),
+            (r#"{"percent":"100"}"#, template()),
+        ] {
+            assert_eq!(read(text), (expected, Vec::new()), "{text}");
+        }
+        let mut peer = template();
+        tags(&mut peer, ["percent=5", "slow_start=1m"].into_iter(), |line| panic!("{line}"));
+        assert_eq!(peer, Peer { percent: 5, ..slow(60_000) });
+    }
+
+    #[test]
     fn weight_zero_drains() {
         assert_eq!(read(r#"{"weight":0}"#), (Peer { drain: true, ..template() }, Vec::new()));
         let mut peer = template();
@@ -138,6 +170,12 @@ mod tests {
             (r#"{"weight":4294967296}"#, "weight is 4294967296, expected a number from 0 on; it is ignored"),
             (r#"{"max_fails":1.5}"#, "max_fails is 1.5, expected a number from 0 on; it is ignored"),
             (r#"{"fail_timeout":-3}"#, "fail_timeout is -3, expected seconds; it is ignored"),
+            (r#"{"percent":0}"#, "percent is 0, expected 1 to 100; it is ignored"),
+            (r#"{"percent":101}"#, "percent is 101, expected 1 to 100; it is ignored"),
+            (
+                r#"{"slow_start":"soon"}"#,
+                r#"slow_start is "soon", expected seconds or a time: 30s; it is ignored"#,
+            ),
             (r#"{"down":2}"#, "down is 2, expected 0 or 1; it is ignored"),
             (r#"{"backup":null}"#, "backup is null, expected 0 or 1; it is ignored"),
         ] {

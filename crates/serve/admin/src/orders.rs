@@ -17,6 +17,9 @@ pub struct Wish {
     pub state: Option<AdminState>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight: Option<u32>,
+    /// Of the weight, what is to count: 1 to 100, which takes such an order back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u8>,
     pub reason: String,
     /// How long the order holds: `10m`. Absent: until it is taken back.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -30,11 +33,11 @@ pub struct Wish {
 
 impl Wish {
     pub(crate) fn read(body: &[u8]) -> Result<Wish, Problem> {
-        const HINT: &str = "send a JSON object with state (drain, up, maintenance) or weight, and reason, expires, force, who as needed";
+        const HINT: &str = "send a JSON object with state (drain, up, maintenance), weight or percent, and reason, expires, force, who as needed";
         let wish: Wish =
             serde_json::from_slice(body).map_err(|error| Problem::bad(error.to_string(), HINT))?;
-        if wish.state.is_none() && wish.weight.is_none() {
-            return Err(Problem::bad("neither state nor weight", HINT));
+        if wish.state.is_none() && wish.weight.is_none() && wish.percent.is_none() {
+            return Err(Problem::bad("neither state nor weight nor percent", HINT));
         }
         word("reason", &wish.reason)?;
         word("who", wish.who.as_deref().unwrap_or_default())?;
@@ -42,7 +45,7 @@ impl Wish {
     }
 
     pub(crate) fn order(&self) -> Order {
-        Order::Set { state: self.state, weight: self.weight }
+        Order::Set { state: self.state, weight: self.weight, percent: self.percent }
     }
 
     /// Milliseconds.

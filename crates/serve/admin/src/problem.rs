@@ -49,7 +49,9 @@ impl From<SetError> for Problem {
             SetError::LastPeer { .. } => {
                 (StatusCode::CONFLICT, "bring another peer up, or send \"force\": true")
             }
-            SetError::Weight(_) => (StatusCode::BAD_REQUEST, "\"state\": \"drain\" takes a peer out"),
+            SetError::Weight(_) | SetError::Percent(_) => {
+                (StatusCode::BAD_REQUEST, "\"state\": \"drain\" takes a peer out")
+            }
         };
         Problem::new(status, error.to_string(), hint)
     }

@@ -8,6 +8,7 @@ use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
@@ -18,6 +19,7 @@ use weir_directory::{Applied, Change, Order, PeerStatus, SetError, UpstreamStatu
 use crate::access::{Origin, Tokens};
 use crate::answer::{Health, Listing, Obeyed};
 use crate::control::Control;
+use crate::metrics::{METRICS_TYPE, metrics};
 use crate::orders::{Wish, word};
 use crate::parse_time;
 use crate::problem::Problem;
@@ -33,6 +35,7 @@ type Answer<T> = Result<Json<T>, Problem>;
 pub(crate) fn router<C: Control>(control: C, tokens: Tokens) -> Router {
     Router::new()
         .route("/v1/health", get(health::<C>))
+        .route("/metrics", get(exposed::<C>))
         .route("/v1/upstreams", get(list::<C>))
         .route("/v1/upstreams/{name}", get(show::<C>))
         .route("/v1/upstreams/{name}/wait-applied", get(wait_applied::<C>))
@@ -94,6 +97,10 @@ fn patience(text: Option<&str>, name: &str) -> Result<Duration, Problem> {
 
 async fn health<C: Control>(State(control): State<C>) -> Json<Health> {
     Json(Health::of(&control.upstreams().await))
+}
+
+async fn exposed<C: Control>(State(control): State<C>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, METRICS_TYPE)], metrics(&control.upstreams().await))
 }
 
 async fn find<C: Control>(control: &C, name: &str) -> Result<UpstreamStatus, Problem> {

@@ -1,6 +1,7 @@
 //! Listeners and connections.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -89,16 +90,42 @@ async fn accept(listener: Open, router: Router, room: Arc<Semaphore>) {
     }
 }
 
+/// Answers single requests that came over another listener of this process.
+#[derive(Clone)]
+pub struct Guest {
+    router: Router,
+}
+
+impl Guest {
+    pub fn new<C: Control>(options: Options, control: C) -> Guest {
+        Guest { router: router(control, options.tokens) }
+    }
+
+    /// One request and its answer. That listener has found that the client may read, and whether it may change something.
+    pub async fn serve<S>(&self, stream: S, address: Option<IpAddr>, may_write: bool)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let origin = Origin::Admitted { address, may_write };
+        let service = TowerToHyperService::new(self.router.clone().layer(Extension(origin)));
+        let connection = builder().keep_alive(false).serve_connection(TokioIo::new(stream), service);
+        // A client that goes away or speaks something else is its own affair.
+        let _ = connection.await;
+    }
+}
+
+fn builder() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(HEAD_SIZE);
+    builder
+}
+
 async fn converse<S>(stream: S, origin: Origin, router: Router, _permit: OwnedSemaphorePermit)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = TowerToHyperService::new(router.layer(Extension(origin)));
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
-        .max_buf_size(HEAD_SIZE)
-        .serve_connection(TokioIo::new(stream), service);
+    let connection = builder().serve_connection(TokioIo::new(stream), service);
     // A client that goes away or speaks something else is its own affair.
     let _ = connection.await;
 }

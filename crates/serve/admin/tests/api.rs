@@ -1,5 +1,6 @@
 //! The API over its sockets, with a real directory behind it.
 
+mod metrics;
 mod support;
 
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! The peers of one upstream as all threads see them, from one change to the next.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 use md5::{Digest, Md5};
 use weir_balance::{Group, Member, Method, Peer};
@@ -14,6 +14,7 @@ pub(crate) struct Rules {
     method: Method,
     panics: bool,
     sticky: bool,
+    pub(crate) parks: bool,
 }
 
 impl Rules {
@@ -23,6 +24,7 @@ impl Rules {
             method: (&upstream.method).into(),
             panics: upstream.check_panic,
             sticky: upstream.sticky.is_some(),
+            parks: upstream.park.0 > 0,
         }
     }
 }
@@ -36,6 +38,8 @@ pub(crate) struct Membership {
     pub(crate) servers: Vec<Arc<[u8]>>,
     /// Checks failed all peers, and the log says so. The same for all memberships of one upstream.
     alarm: Arc<AtomicBool>,
+    /// Requests that wait for a peer, of all threads; the same for all memberships of one upstream.
+    parked: Arc<AtomicU32>,
 }
 
 impl Membership {
@@ -48,7 +52,15 @@ impl Membership {
         let group = group.with_panic(rules.panics);
         let servers = if rules.sticky { server_ids(&group, previous) } else { Vec::new() };
         let alarm = previous.map_or_else(Arc::default, |previous| Arc::clone(&previous.alarm));
-        Self { group: Arc::new(group), servers, alarm }
+        let parked = previous.map_or_else(Arc::default, |previous| Arc::clone(&previous.parked));
+        Self { group: Arc::new(group), servers, alarm, parked }
+    }
+
+    /// A place among the requests that wait for a peer; None: there are as many as may be.
+    pub(crate) fn park(&self) -> Option<Parked> {
+        let more = |parked| (parked < PARKED).then_some(parked + 1);
+        self.parked.fetch_update(Relaxed, Relaxed, more).ok()?;
+        Some(Parked(Arc::clone(&self.parked)))
     }
 
     /// Notes whether checks have failed all peers. What the log has to say when no thread has said it yet.
@@ -82,6 +94,18 @@ impl Membership {
 
     pub(crate) fn members(&self) -> Vec<Member> {
         self.group.peers().iter().map(|peer| (peer.spec.clone(), Arc::clone(&peer.state))).collect()
+    }
+}
+
+/// Requests of one upstream that wait for a peer at most.
+const PARKED: u32 = 1000;
+
+/// A request that waits for a peer; it does until this is dropped.
+pub(crate) struct Parked(Arc<AtomicU32>);
+
+impl Drop for Parked {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
     }
 }
 
@@ -130,6 +154,7 @@ pub(crate) mod tests {
             sources: Vec::new(),
             checks: Vec::new(),
             check_panic: true,
+            park: weir_model::Millis(0),
             resolver: None,
         }
     }
@@ -165,6 +190,17 @@ pub(crate) mod tests {
         let end = second.note_panic(false).expect("the first to see its end");
         assert!(end.starts_with("checks no longer fail all peers of upstream \"u\""), "{end}");
         assert_eq!(first.note_panic(false), None);
+    }
+
+    #[test]
+    fn so_many_may_wait_and_no_more() {
+        let rules = Rules::of(&upstream());
+        let first = Membership::new(&rules, Vec::new(), None);
+        let second = Membership::new(&rules, vec![member(2, None)], Some(&first));
+        let mut parked: Vec<Parked> = (0..PARKED).map(|_| first.park().expect("a place")).collect();
+        assert!(second.park().is_none(), "they are counted over all memberships");
+        parked.pop();
+        assert!(second.park().is_some());
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub(crate) enum Order {
     Count {
         change: u64,
     },
+    /// States of peers may be others than before.
+    Look,
     Reopen {
         files: Arc<HashMap<LogTarget, Arc<OwnedFd>>>,
     },
@@ -95,6 +97,7 @@ impl Queue {
         match order {
             Order::Publish { change, key, membership } => self.publish(change, key, membership),
             Order::Count { change } => self.count(change),
+            Order::Look if matches!(self.orders.back(), Some(Order::Look)) => {}
             order => self.orders.push_back(order),
         }
     }
@@ -151,6 +154,7 @@ mod tests {
             }
             Order::Count { change } => format!("count {change}"),
             Order::Quit { .. } => "quit".to_owned(),
+            Order::Look => "look".to_owned(),
             Order::Apply { .. } | Order::Reopen { .. } => "other".to_owned(),
         };
         orders.lock().orders.iter().map(show).collect()
@@ -163,6 +167,16 @@ mod tests {
             publish(&orders, change, name);
         }
         assert_eq!(waiting(&orders), ["a 1 127.0.0.1:4", "b 2 127.0.0.1:5", "count 5"]);
+    }
+
+    #[test]
+    fn one_look_is_enough() {
+        let orders = Orders::default();
+        for change in [1, 2] {
+            publish(&orders, change, "a");
+            assert!(orders.push(Order::Look) && orders.push(Order::Look));
+        }
+        assert_eq!(waiting(&orders), ["a 1 127.0.0.1:2", "look", "count 2", "look"]);
     }
 
     #[test]

@@ -71,6 +71,18 @@ impl Publisher {
         board.upstreams.contains_key(key)
     }
 
+    /// Says that states of peers may be others than before: requests that wait for a peer look again. Choices see bars
+    /// without this.
+    pub fn look(&self) {
+        let board = self.lock();
+        if board.upstreams.values().any(|upstream| upstream.rules.parks) {
+            for thread in &board.threads {
+                // One that has ended has no request.
+                let _ = thread.orders.push(Order::Look);
+            }
+        }
+    }
+
     /// The peers that an upstream has from now on. None when the generation in force has no such upstream.
     #[must_use]
     pub fn group(&self, key: &UpstreamKey) -> Option<Arc<Group>> {

@@ -183,7 +183,7 @@ impl Thread {
                 Rc::clone(free.insert(Rc::new(UpstreamLive::new(upstream, membership, self.seed()))))
             }
         };
-        live.set_keepalive(upstream);
+        live.set_rules(upstream);
         live
     }
 
@@ -302,6 +302,7 @@ impl Thread {
                 self.serves(change);
             }
             Order::Count { change } => self.serves(change),
+            Order::Look => self.upstreams.borrow().values().for_each(|upstream| upstream.wake()),
             Order::Reopen { files } => self.reopen(&files),
             Order::Quit { .. } => self.quit(),
         }

@@ -1,14 +1,16 @@
 //! One upstream on one thread: its peers at present, the hand that chooses among them, and its idle connections.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
-use weir_balance::{Bars, Group, Millis, Outcome, Peer, Selector, Times, Tried};
+use tokio::sync::Notify;
+use weir_balance::{Bars, Group, Millis, Outcome, Peer, PeerState, Selector, Times, Tried};
 use weir_model::{Keepalive, ListenAddress, Upstream};
 
-use crate::membership::Membership;
+use crate::membership::{Membership, Parked};
 use crate::proxy::pool::{Link, Pool};
 use crate::proxy::sticky::Sticky;
 
@@ -18,6 +20,10 @@ pub(crate) struct UpstreamLive {
     pub(crate) name: Rc<str>,
     pool: Pool,
     present: RefCell<Present>,
+    /// How long requests wait for a peer.
+    park: Cell<Duration>,
+    /// Rung when a peer may have come back.
+    bell: Notify,
 }
 
 struct Present {
@@ -59,10 +65,13 @@ impl UpstreamLive {
             name: upstream.name.as_str().into(),
             pool: Pool::default(),
             present: RefCell::new(Present { membership, selector, names }),
+            park: Cell::default(),
+            bell: Notify::new(),
         }
     }
 
-    pub(crate) fn set_keepalive(&self, upstream: &Upstream) {
+    pub(crate) fn set_rules(&self, upstream: &Upstream) {
+        self.park.set(upstream.park.duration());
         self.pool.set_limits(if upstream.implicit {
             Keepalive { connections: 0, ..upstream.keepalive }
         } else {
@@ -86,6 +95,46 @@ impl UpstreamLive {
         present.names = names;
         self.pool.close(&left(&present.membership.group, &membership.group, &places));
         present.membership = membership;
+        drop(present);
+        self.wake();
+    }
+
+    /// Lets requests that wait for a peer look again.
+    pub(crate) fn wake(&self) {
+        self.bell.notify_waiters();
+    }
+
+    /// Rings when a peer may have come back.
+    pub(crate) fn bell(&self) -> &Notify {
+        &self.bell
+    }
+
+    /// How long a request waits for a peer at most; zero: not at all.
+    pub(crate) fn patience(&self) -> Duration {
+        self.park.get()
+    }
+
+    /// A place among the requests that wait; None: there are as many as may be.
+    pub(crate) fn park(&self) -> Option<Parked> {
+        self.present.borrow().membership.park()
+    }
+
+    /// Whether a request finds nobody because of what operators, sources or checks did, and not because peers failed it.
+    pub(crate) fn is_shut(&self, choice: &Choice, sticky: Option<&Sticky>, now: Millis) -> bool {
+        const BY_SOMEBODY: Bars =
+            Bars::CHECK.with(Bars::DRAINING).with(Bars::MAINTENANCE).with(Bars::REMOVED);
+        let Present { membership, selector, .. } = &*self.present.borrow();
+        let group = &membership.group;
+        if selector.has_other(&choice.tried, now) || group.is_in_panic() {
+            return false;
+        }
+        let bound = |sticky: &Sticky| {
+            let open = |peer: &Peer| peer.is_open_to_hint(now, selector.waived());
+            let hinted = sticky.hint(&choice.wish, membership, now, open);
+            hinted.and_then(|index| group.peers().get(index)).is_some_and(open)
+        };
+        let out = |peer: &Peer| peer.spec.drain || peer.state.bars().meets(BY_SOMEBODY);
+        (group.peers().is_empty() || group.peers().iter().any(out)) && !sticky.is_some_and(bound)
     }
 
     pub(crate) fn group(&self) -> Arc<Group> {
@@ -138,6 +187,13 @@ impl UpstreamLive {
     ) {
         let mut present = self.present.borrow_mut();
         let _ = present.selector.release_timed(&mut choice.tried, peer, outcome, times, now);
+    }
+
+    /// Notes something with the peer of a running attempt.
+    pub(crate) fn note(&self, choice: &Choice, peer: usize, note: impl FnOnce(&Arc<PeerState>)) {
+        if let Some(state) = self.present.borrow().selector.state(&choice.tried, peer) {
+            note(state);
+        }
     }
 
     pub(crate) fn header_received(&self, choice: &mut Choice, peer: usize, time: Millis, now: Millis) {

@@ -32,8 +32,13 @@ pub(crate) fn routes() -> Vec<Route> {
 }
 
 /// What this registry can do beyond Consul's API.
-fn version(_context: Shared, _request: Request) -> Reply {
-    let answer = json!({ "Version": env!("CARGO_PKG_VERSION"), "Features": ["lease"] });
+fn version(context: Shared, _request: Request) -> Reply {
+    let mut features = vec!["lease"];
+    if context.settings().mounted {
+        // /v1/upstreams and what is below it.
+        features.push("upstreams");
+    }
+    let answer = json!({ "Version": env!("CARGO_PKG_VERSION"), "Features": features });
     Box::pin(std::future::ready(Answer::json(&answer)))
 }
 

@@ -12,5 +12,5 @@ mod server;
 mod store;
 mod uuid;
 
-pub use server::{Connector, Log, Options, Running, StartError};
+pub use server::{Connector, Io, Log, Mount, Options, Running, StartError, Visitor};
 pub use store::{Engine, Identity, OpenError, Watch, WriteError};

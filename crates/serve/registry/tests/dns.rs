@@ -35,6 +35,7 @@ impl Weir {
             listeners: vec![listener],
             unix: Vec::new(),
             dns: vec![(udp, tcp)],
+            mount: None,
             log: Arc::new(|level, text| eprintln!("{level:?}: {text}")),
         });
         Self { http, dns, _running: running.expect("the registry starts"), _folder: folder }

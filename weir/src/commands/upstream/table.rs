@@ -2,11 +2,13 @@
 
 use std::fmt::Write as _;
 
-use weir_directory::{PeerStatus, SourceStatus, State, UpstreamStatus};
+use weir_directory::{Latency, PeerStatus, SourceStatus, State, UpstreamStatus};
 
 use crate::commands::vip::ago;
 
-const HEADINGS: [&str; 8] = ["PEER", "STATE", "SINCE", "WEIGHT", "ACTIVE", "REQUESTS", "FAILED", "WHY"];
+const HEADINGS: [&str; 7] = ["PEER", "STATE", "SINCE", "WEIGHT", "ACTIVE", "REQUESTS", "FAILED"];
+/// Shown once there was an answer.
+const ANSWERS: [&str; 3] = ["5XX", "P50", "P99"];
 
 /// All upstreams, one below the other; `now` is milliseconds since 1970.
 pub(super) fn draw(upstreams: &[UpstreamStatus], now: u64) -> String {
@@ -29,8 +31,10 @@ fn draw_one(upstream: &UpstreamStatus, now: u64) -> String {
     for source in &upstream.sources {
         draw_source(&mut text, source, now);
     }
-    let mut rows = vec![HEADINGS.map(str::to_owned)];
-    rows.extend(upstream.peers.iter().map(|peer| row(peer, now)));
+    let answered = upstream.peers.iter().any(|peer| peer.latency.is_some());
+    let headings = HEADINGS.iter().chain(ANSWERS.iter().filter(|_| answered)).chain(&["WHY"]);
+    let mut rows: Vec<Vec<String>> = vec![headings.map(|heading| (*heading).to_owned()).collect()];
+    rows.extend(upstream.peers.iter().map(|peer| row(peer, answered, now)));
     if rows.len() > 1 {
         draw_rows(&mut text, &rows);
     }
@@ -65,17 +69,20 @@ fn draw_source(text: &mut String, source: &SourceStatus, now: u64) {
     }
 }
 
-fn row(peer: &PeerStatus, now: u64) -> [String; 8] {
+fn row(peer: &PeerStatus, answered: bool, now: u64) -> Vec<String> {
     let backup = if peer.backup { " (backup)" } else { "" };
-    let weight = match peer.own_weight {
+    let mut weight = match peer.own_weight {
         Some(own) => format!("{} (own {own})", peer.weight),
         None => peer.weight.to_string(),
     };
+    if let Some(share) = peer.share.or(peer.percent) {
+        let _ = write!(weight, " at {share}%");
+    }
     let mut why = why(peer);
     if let Some(end) = peer.expires {
         let _ = write!(why, " (ends in {})", span(end, now));
     }
-    [
+    let mut row = vec![
         format!("{}{backup}", peer.address),
         peer.state.to_string(),
         peer.since.map_or_else(|| "-".to_owned(), |since| span(now, since)),
@@ -83,8 +90,27 @@ fn row(peer: &PeerStatus, now: u64) -> [String; 8] {
         peer.active.to_string(),
         peer.requests.to_string(),
         peer.failures.to_string(),
-        why,
-    ]
+    ];
+    if answered {
+        let time = |of: fn(&Latency) -> u64| {
+            peer.latency.as_ref().map_or_else(|| "-".to_owned(), |latency| short(of(latency)))
+        };
+        row.push(peer.answers.server_error.to_string());
+        row.push(time(|latency| latency.p50_us));
+        row.push(time(|latency| latency.p99_us));
+    }
+    row.push(why);
+    row
+}
+
+/// Microseconds in three digits.
+fn short(us: u64) -> String {
+    match us {
+        0..1_000 => format!("{us} us"),
+        1_000..10_000 => format!("{:.1} ms", us as f64 / 1e3),
+        10_000..1_000_000 => format!("{} ms", us / 1_000),
+        _ => format!("{:.1} s", us as f64 / 1e6),
+    }
 }
 
 /// Who put a peer into its state, and the reason.
@@ -102,12 +128,17 @@ fn span(later: u64, earlier: u64) -> String {
 }
 
 /// Columns as wide as their widest entry; the last one ends where it ends.
-fn draw_rows(text: &mut String, rows: &[[String; 8]]) {
-    let widest = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let widths: [usize; 8] = std::array::from_fn(widest);
+fn draw_rows(text: &mut String, rows: &[Vec<String>]) {
+    let mut widths: Vec<usize> = Vec::new();
+    for row in rows {
+        widths.resize(widths.len().max(row.len()), 0);
+        for (width, entry) in widths.iter_mut().zip(row) {
+            *width = (*width).max(entry.chars().count());
+        }
+    }
     for row in rows {
         let mut line = String::from(" ");
-        for (entry, width) in row.iter().zip(widths) {
+        for (entry, width) in row.iter().zip(&widths) {
             let _ = write!(line, " {entry:<width$} ");
         }
         text.push_str(line.trim_end());
@@ -145,5 +176,24 @@ web: round_robin, 1 of 2 peers up
 ";
         assert_eq!(draw(&upstreams, 100_000), expected);
         assert_eq!(draw(&[], 0), "no upstream is configured\n");
+    }
+
+    #[test]
+    fn answers_and_shares_have_their_columns() {
+        let mut upstreams: Vec<UpstreamStatus> = serde_json::from_str(DOCUMENT).expect("a document");
+        upstreams[0].sources.clear();
+        let peers = &mut upstreams[0].peers;
+        peers[0].share = Some(24);
+        peers[0].answers.server_error = 3;
+        peers[0].latency =
+            Some(Latency { p50_us: 960, p90_us: 1280, p99_us: 57_344, sum_us: 0, buckets: Vec::new() });
+        let expected = "\
+web: round_robin, 1 of 2 peers up
+  PEER                  STATE     SINCE  WEIGHT     ACTIVE  REQUESTS  FAILED  5XX  P50     P99    WHY
+  10.0.0.1:80           up        60 s   1 at 24%   12      34567     2       3    960 us  57 ms
+  10.0.0.2:80 (backup)  draining  5.0 s  5 (own 1)  3       7         0       0    -       -      ann@desk: release 42 (ends in 5 min 0 s)
+";
+        assert_eq!(draw(&upstreams, 100_000), expected);
+        assert_eq!([64, 1280, 999_999, 67_108_864].map(short), ["64 us", "1.3 ms", "999 ms", "67.1 s"]);
     }
 }

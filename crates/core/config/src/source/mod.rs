@@ -19,7 +19,7 @@ pub(crate) const DIRECTIVES: &[Directive] = &[Directive {
     contexts: Contexts::UPSTREAM,
     arguments: Arity::AtLeast(2),
     repeat: true,
-    syntax: "consul ADDRESS[,ADDRESS...] service=NAME [tag=TAG ...] [passing=on|off] [dc=NAME] | consul ADDRESS kv=PREFIX | etcd ADDRESS[,ADDRESS...] prefix=PREFIX | dns NAME[:PORT] [service=NAME] [resolver=ADDRESS[,ADDRESS...]|system] | folder PATH [replace] [interval=TIME] [timeout=TIME] [strong_dependency=on|off] [token=TOKEN | token_file=FILE] [ca=FILE] [certificate=FILE certificate_key=FILE] [server_name=NAME] [weight=NUMBER] [max_conns=NUMBER] [max_fails=NUMBER] [fail_timeout=TIME] [backup]",
+    syntax: "consul ADDRESS[,ADDRESS...] service=NAME [tag=TAG ...] [passing=on|off] [dc=NAME] | consul ADDRESS kv=PREFIX | etcd ADDRESS[,ADDRESS...] prefix=PREFIX | dns NAME[:PORT] [service=NAME] [resolver=ADDRESS[,ADDRESS...]|system] | folder PATH [replace] [interval=TIME] [timeout=TIME] [strong_dependency=on|off] [token=TOKEN | token_file=FILE] [ca=FILE] [certificate=FILE certificate_key=FILE] [server_name=NAME] [weight=NUMBER] [max_conns=NUMBER] [max_fails=NUMBER] [fail_timeout=TIME] [slow_start=TIME] [backup]",
     doc: "Adds the servers of a store, a name or a folder to the server lines; with replace in place of them.",
     action: Action::Upstream(source),
     ..Directive::NEW
@@ -41,7 +41,7 @@ struct Line<'a> {
     special: Vec<(&'a str, &'a str, usize)>,
 }
 
-const COMMON: [&str; 9] = [
+const COMMON: [&str; 10] = [
     "replace",
     "interval=",
     "timeout=",
@@ -50,6 +50,7 @@ const COMMON: [&str; 9] = [
     "max_conns=",
     "max_fails=",
     "fail_timeout=",
+    "slow_start=",
     "backup",
 ];
 
@@ -138,7 +139,8 @@ fn parameter<'a>(
         ("interval", Some(value)) => source.interval = millis(value)?,
         ("timeout", Some(value)) => line.timeout = Some(millis(value)?),
         ("strong_dependency", Some(value)) => source.strong_dependency = on_or_off(args, i, value)?,
-        ("weight" | "max_conns" | "max_fails" | "fail_timeout", Some(_)) | ("backup", None) => {
+        ("weight" | "max_conns" | "max_fails" | "fail_timeout" | "slow_start", Some(_))
+        | ("backup", None) => {
             crate::peer::parameter(&mut source.template, args, i, scope.balancing.no_backup())?;
         }
         (key, Some(value)) if special.iter().any(|known| known.strip_suffix('=') == Some(key)) => {

@@ -4,5 +4,6 @@ mod lists;
 mod orders;
 mod properties;
 mod reload;
+mod shares;
 mod states;
 mod support;

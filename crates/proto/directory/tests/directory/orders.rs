@@ -24,6 +24,7 @@ fn a_drain_is_in_force_and_remembered_with_who_why_and_since() {
         peer: name(1),
         state: AdminState::Drain,
         weight: None,
+        percent: None,
         who: "ann@desk".to_owned(),
         reason: "release 42".to_owned(),
         since: START,

@@ -67,7 +67,7 @@ fn apply(rig: &mut Rig, step: &Step) {
         }
         Step::Check { n, passed } => rig.check("web", *n, *passed, "seen"),
         Step::Order { n, state, weight, expires, force } => {
-            let wish = Order::Set { state: *state, weight: *weight };
+            let wish = Order::Set { state: *state, weight: *weight, percent: None };
             let change = order(*n, AdminState::Up);
             let _ = rig.set(Change { order: wish, expires_ms: *expires, force: *force, ..change });
         }

@@ -68,6 +68,7 @@ pub(crate) fn upstream(name: &str, peers: Vec<Peer>) -> Upstream {
         sources: Vec::new(),
         checks: Vec::new(),
         check_panic: true,
+        park: Millis(0),
         resolver: None,
     }
 }
@@ -211,7 +212,7 @@ pub(crate) fn order(n: u16, state: AdminState) -> Change {
     Change {
         upstream: "web".to_owned(),
         peer: name(n),
-        order: Order::Set { state: Some(state), weight: None },
+        order: Order::Set { state: Some(state), weight: None, percent: None },
         who: "ann@desk".to_owned(),
         reason: "release 42".to_owned(),
         expires_ms: None,
@@ -220,5 +221,8 @@ pub(crate) fn order(n: u16, state: AdminState) -> Change {
 }
 
 pub(crate) fn weigh(n: u16, weight: u32) -> Change {
-    Change { order: Order::Set { state: None, weight: Some(weight) }, ..order(n, AdminState::Up) }
+    Change {
+        order: Order::Set { state: None, weight: Some(weight), percent: None },
+        ..order(n, AdminState::Up)
+    }
 }

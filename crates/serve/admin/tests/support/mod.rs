@@ -48,6 +48,7 @@ fn upstream(name: &str, peers: Vec<Peer>) -> Upstream {
         sources: Vec::new(),
         checks: Vec::new(),
         check_panic: true,
+        park: Millis(0),
         resolver: None,
     }
 }

@@ -40,7 +40,9 @@ pub(super) async fn deliver(
         return give_up(exchange, peers, answered, started, Next::Abort);
     }
     if status == 101 && exchange.request.head.upgrade.is_some() {
+        let upgraded = peers.upgrade();
         let next = tunnel::run(exchange, proxy, peers, answered).await;
+        drop(upgraded);
         peers.settle(exchange, Outcome::Success);
         end_try(exchange, started);
         return next;

@@ -2,6 +2,7 @@
 
 mod answer;
 mod connect;
+mod park;
 mod peers;
 pub(crate) mod pool;
 mod relay;
@@ -12,6 +13,7 @@ mod tunnel;
 
 use std::future::poll_fn;
 use std::task::Poll;
+use std::time::Duration;
 
 use tokio::time::Instant;
 use weir_balance::Outcome;
@@ -68,6 +70,9 @@ pub(crate) async fn pass(exchange: &mut Exchange<'_>, pass: &ProxyPass) -> Next 
         Err(NoPeers::Status(status)) => return Next::Error(status),
         Err(NoPeers::ClientGone) => return client_left(exchange),
     };
+    if peers.waits() && Box::pin(park::wait(exchange, &peers, proxy)).await.is_err() {
+        return client_left(exchange);
+    }
     let (gathered, streams) = match read_body(exchange, proxy).await {
         Ok(read) => read,
         Err(error) => return body::failed(exchange, &error),
@@ -184,7 +189,15 @@ async fn tries(exchange: &mut Exchange<'_>, proxy: &Proxy, peers: &mut Peers, se
     let mut fresh_only = false;
     loop {
         if !fresh_only {
-            let Some(name) = peers.next(exchange) else {
+            let mut name = peers.next(exchange);
+            if name.is_none() && made == 0 && peers.waits() {
+                // The last one went while the body was read.
+                if Box::pin(park::wait(exchange, peers, proxy)).await.is_err() {
+                    return client_left(exchange);
+                }
+                name = peers.next(exchange);
+            }
+            let Some(name) = name else {
                 return no_live_upstreams(exchange, peers, redirected);
             };
             let after_redirect = std::mem::take(&mut redirected);
@@ -343,7 +356,8 @@ async fn attempt(
         last.received += bytes.len() as u64;
     }
     match result {
-        Ok(()) => {
+        Ok(time) => {
+            peers.note(|state| state.count_answer(head.status, time));
             if let Some(last) = exchange.request.tries.last_mut() {
                 last.status = Some(head.status);
                 last.header = Some(clock::mono_ms().saturating_sub(started));
@@ -351,6 +365,9 @@ async fn attempt(
             Ok(Answered { link, head, bytes })
         }
         Err(failure) => {
+            if let Failure::Event(Event::Timeout) = failure {
+                peers.note(|state| state.count_timeout());
+            }
             exchange.client.thread.buffers.give(bytes);
             exchange.client.thread.buffers.give_head(head);
             Err(failure)
@@ -374,6 +391,7 @@ async fn open(
                 Level::Error,
                 format_args!("connect() failed {} while connecting to upstream", Errno(&error)),
             );
+            peers.note(|state| state.count_connect_error());
             Err(Failure::Event(Event::Error))
         }
         Err(ConnectError::Timeout) => {
@@ -382,6 +400,7 @@ async fn open(
                 Level::Error,
                 format_args!("upstream timed out (110: Connection timed out) while connecting to upstream"),
             );
+            peers.note(|state| state.count_connect_error());
             Err(Failure::Event(Event::Timeout))
         }
         Err(ConnectError::PeerLost) => {
@@ -408,7 +427,8 @@ enum Turn {
     Timeout,
 }
 
-/// Sends the request and reads the head of the answer, both at once: a peer may answer early.
+/// Sends the request and reads the head of the answer, both at once: a peer may answer early. Returns how long the head
+/// took from the end of the request, by the clock of the turns.
 async fn converse(
     exchange: &mut Exchange<'_>,
     proxy: &Proxy,
@@ -416,7 +436,7 @@ async fn converse(
     link: &mut Link,
     head: &mut ResponseHead,
     bytes: &mut Vec<u8>,
-) -> Result<(), Failure> {
+) -> Result<Duration, Failure> {
     let watch = !proxy.ignore_client_abort && matches!(exchange.sink, Sink::Client);
     let limit = usize::try_from(proxy.buffer_size).unwrap_or(usize::MAX);
     if exchange.is_accompanied() {
@@ -426,12 +446,13 @@ async fn converse(
     let mut send_failed = None;
     let mut end: Option<Instant> = None;
     let mut progress = 0;
+    let mut asked = deadline::now();
     let turn = poll_fn(|cx| {
         if !sending.done && send_failed.is_none() {
             let (client, request) = (&mut *exchange.client, &mut *exchange.request);
             let sent = sending.poll(cx, &mut link.stream, client, &mut exchange.body, request);
             match sent {
-                Poll::Ready(Ok(())) => end = None,
+                Poll::Ready(Ok(())) => (end, asked) = (None, deadline::now()),
                 // The peer may have said why before it closed: what it sent is read first.
                 Poll::Ready(Err(error @ SendError::Peer(_))) => send_failed = Some(error),
                 Poll::Ready(Err(error)) => return Poll::Ready(Turn::SendFailed(error)),
@@ -481,7 +502,8 @@ async fn converse(
         })
     })
     .await;
-    conclude(exchange, sending, link, bytes.is_empty(), turn)
+    conclude(exchange, sending, link, bytes.is_empty(), turn)?;
+    Ok(deadline::now().saturating_duration_since(asked))
 }
 
 /// Reads the head as far as it is there. Interim answers are passed over (RFC 9110, section 15.2).

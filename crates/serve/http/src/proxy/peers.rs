@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use weir_balance::{Outcome, Times};
+use weir_balance::{Outcome, PeerState, Times, Upgraded};
 use weir_http::pass::{Destination, Target};
 use weir_log::clock;
 use weir_model::{Level, ListenAddress, Method, Proxy, Resolver};
@@ -112,6 +112,18 @@ impl Peers {
         Some(name)
     }
 
+    /// Whether requests of the group wait for a peer when all are out.
+    pub(crate) fn waits(&self) -> bool {
+        self.group().is_some_and(|(upstream, _)| !upstream.patience().is_zero())
+    }
+
+    /// The group, when all its peers are out because of what somebody did to them.
+    pub(crate) fn shut(&self, now: u64) -> Option<&Rc<UpstreamLive>> {
+        let Source::Group { index, upstream, choice } = &self.source else { return None };
+        let sticky = self.live.shared.sticky.get(*index).and_then(Option::as_ref);
+        upstream.is_shut(choice, sticky, now).then_some(upstream)
+    }
+
     /// The address of the chosen peer.
     pub(crate) fn address(&self) -> &ListenAddress {
         &self.picked.as_ref().expect("an address is asked for after a peer was chosen").address
@@ -125,6 +137,20 @@ impl Peers {
             }
             _ => false,
         }
+    }
+
+    /// Counts something with the chosen peer. Addresses without a group have nobody who keeps count.
+    pub(crate) fn note(&self, note: impl FnOnce(&Arc<PeerState>)) {
+        if let (Some((upstream, choice)), Some(picked), true) = (self.group(), &self.picked, self.runs) {
+            upstream.note(choice, picked.index, note);
+        }
+    }
+
+    /// The chosen peer's request is an upgraded connection until what is returned is dropped.
+    pub(crate) fn upgrade(&self) -> Option<Upgraded> {
+        let mut upgraded = None;
+        self.note(|state| upgraded = Some(Arc::clone(state).upgrade()));
+        upgraded
     }
 
     /// An idle connection to the chosen peer.

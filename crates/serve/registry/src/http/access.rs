@@ -26,6 +26,11 @@ impl Tokens {
         let Some(shown) = shown else { return false };
         same(needed, shown) | self.write.as_ref().is_some_and(|write| same(write, shown))
     }
+
+    /// Whether a write needs a token.
+    pub(crate) fn guard_writes(&self) -> bool {
+        self.write.is_some() || self.read.is_some()
+    }
 }
 
 /// In a time that says nothing about where the two differ.

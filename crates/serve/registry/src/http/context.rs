@@ -27,6 +27,8 @@ pub(crate) struct Settings {
     pub(crate) node: String,
     pub(crate) address: IpAddr,
     pub(crate) tokens: Tokens,
+    /// Somebody else answers for the upstreams of this process.
+    pub(crate) mounted: bool,
 }
 
 impl Settings {

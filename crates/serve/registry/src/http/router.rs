@@ -124,12 +124,8 @@ impl Router {
         let verb = route.verbs.iter().copied().find(|verb| verb.name() == head.method);
         let Some(verb) = verb else { return Err(wrong_method(route, &head.method)) };
         let query = Query::parse(&String::from_utf8_lossy(query.unwrap_or_default()));
+        admit(context, rights, verb, &query, head)?;
         let settings = context.settings();
-        if rights == Rights::Token
-            && !settings.tokens.allow(verb, access::token(&query, head.token.as_deref()))
-        {
-            return Err(Answer::text(StatusCode::FORBIDDEN, "Permission denied"));
-        }
         let options = match route.options {
             true => QueryOptions::parse(&query, &settings.datacenter),
             false => Ok(QueryOptions::default()),
@@ -140,6 +136,13 @@ impl Router {
         })?;
         let body = Body::Whole(Bytes::new());
         Ok((route, Request { verb, rest: rest.to_vec(), query, options, body, peer: None }))
+    }
+
+    /// Whether the tokens allow a request that is answered elsewhere.
+    pub(crate) fn allowed(context: &Shared, rights: Rights, head: &Head, verb: Verb) -> Result<(), Answer> {
+        let (_, query) = split(&head.target);
+        let query = Query::parse(&String::from_utf8_lossy(query.unwrap_or_default()));
+        admit(context, rights, verb, &query, head)
     }
 
     fn route<'p>(&self, path: &'p [u8], query: Option<&[u8]>) -> Result<(&Route, &'p [u8]), Answer> {
@@ -156,6 +159,14 @@ impl Router {
         }
         Err(Answer::empty(StatusCode::NOT_FOUND))
     }
+}
+
+fn admit(context: &Shared, rights: Rights, verb: Verb, query: &Query, head: &Head) -> Result<(), Answer> {
+    let shown = access::token(query, head.token.as_deref());
+    if rights == Rights::Token && !context.settings().tokens.allow(verb, shown) {
+        return Err(Answer::text(StatusCode::FORBIDDEN, "Permission denied"));
+    }
+    Ok(())
 }
 
 /// Path and query of a target.

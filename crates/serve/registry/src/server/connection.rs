@@ -15,9 +15,10 @@ use tokio::time::timeout;
 use super::held;
 use super::incoming::{Flaw, Incoming, read_body, read_head};
 use super::link::Link;
+use super::mount::{Begun, Mount, Visitor};
 use super::thread::Service;
 use super::wire;
-use crate::http::{Answer, Body, Reply, Rights, Verb};
+use crate::http::{Answer, Body, Reply, Rights, Router, Verb};
 
 /// A head has to be complete by then; an idle connection is closed after it too.
 const HEAD_TIME: Duration = Duration::from_secs(120);
@@ -62,7 +63,8 @@ where
     S: Link,
 {
     // Boxed: what reading needs is gone before anybody waits.
-    let incoming = match Box::pin(timeout(HEAD_TIME, read_head(stream, buffer))).await {
+    let mounted = service.mount.as_deref().map_or(&[][..], Mount::paths);
+    let mut incoming = match Box::pin(timeout(HEAD_TIME, read_head(stream, buffer, mounted))).await {
         Err(_) => return Err(io::ErrorKind::TimedOut.into()),
         Ok(Err(Flaw::Gone(error))) => return Err(error),
         Ok(Err(flaw)) => {
@@ -71,6 +73,10 @@ where
         }
         Ok(Ok(incoming)) => incoming,
     };
+    if let Some(mount) = service.mount.as_deref().filter(|_| !incoming.raw.is_empty()) {
+        incoming.raw.append(buffer);
+        return Box::pin(pass_on(stream, mount, &incoming, service, rights)).await;
+    }
     let mut form = incoming.form();
     let found = service.router.find(&service.context, rights, &incoming.head);
     let most = match &found {
@@ -107,6 +113,29 @@ where
     let keep_alive = form.keep_alive;
     respond(stream, answer, form).await?;
     Ok(if keep_alive { Next::Another } else { Next::Linger })
+}
+
+/// Somebody else of this process answers the request, if the tokens allow it, and the connection ends with it.
+async fn pass_on<S: Link>(
+    stream: &mut S,
+    mount: &dyn Mount,
+    incoming: &Incoming,
+    service: &Service,
+    rights: Rights,
+) -> io::Result<Next> {
+    let reads = matches!(incoming.head.method.as_str(), "GET" | "HEAD");
+    let verb = if reads { Verb::Get } else { Verb::Put };
+    let allowed = Router::allowed(&service.context, rights, &incoming.head, verb);
+    if let Err(refused) = allowed {
+        respond(stream, refused, wire::Form::refusal()).await?;
+        return Ok(Next::Linger);
+    }
+    let visitor = Visitor {
+        address: stream.peer(),
+        may_write: rights == Rights::Full || service.context.settings().tokens.guard_writes(),
+    };
+    mount.serve(Box::new(Begun { read: &incoming.raw, stream }), visitor).await;
+    Ok(Next::Linger)
 }
 
 /// The body, if it has at most `most` bytes and nobody waits to be asked for it in vain.

@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use weir_http::wire::chunked::{Chunk, ChunkError, Chunked};
 use weir_http::wire::head::{HeadError, HeadLimits, Progress, RequestHead, Version};
 
+use super::mount::covers;
 use super::wire::Form;
 use crate::http::{Answer, Body, Head};
 
@@ -24,6 +25,8 @@ pub(super) struct Incoming {
     length: u64,
     chunked: bool,
     expects: bool,
+    /// The head itself, where somebody else answers; empty otherwise.
+    pub(super) raw: Vec<u8>,
 }
 
 impl Incoming {
@@ -79,7 +82,11 @@ impl Flaw {
 }
 
 /// The next head; `buffer` begins with what was read before, and keeps what stands behind the head.
-pub(super) async fn read_head<S>(stream: &mut S, buffer: &mut Vec<u8>) -> Result<Incoming, Flaw>
+pub(super) async fn read_head<S>(
+    stream: &mut S,
+    buffer: &mut Vec<u8>,
+    mounted: &[&str],
+) -> Result<Incoming, Flaw>
 where
     S: AsyncRead + Unpin,
 {
@@ -92,8 +99,11 @@ where
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
     }
-    let incoming = Incoming::of(&head, buffer);
-    buffer.drain(..head.len as usize);
+    let mut incoming = Incoming::of(&head, buffer);
+    let whole = buffer.drain(..head.len as usize);
+    if covers(mounted, &incoming.head.target) {
+        incoming.raw = whole.collect();
+    }
     Ok(incoming)
 }
 
@@ -115,6 +125,7 @@ impl Incoming {
             length: head.content_length.unwrap_or_default(),
             chunked: head.chunked,
             expects: head.expect_continue,
+            raw: Vec::new(),
         }
     }
 }

@@ -7,6 +7,7 @@ use tokio::io::DuplexStream;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use weir_model::{Level, Registry};
 
+use super::mount::Mount;
 use super::thread::{self, Order, Start};
 use crate::http::{Settings, Tokens};
 use crate::store::{Engine, Identity, OpenError};
@@ -30,6 +31,8 @@ pub struct Options {
     pub unix: Vec<UnixListener>,
     pub dns: Vec<(UdpSocket, TcpListener)>,
     pub log: Log,
+    /// Somebody else of this process who answers as well; as long as the registry runs.
+    pub mount: Option<Arc<dyn Mount>>,
 }
 
 /// Why a registry cannot start, or cannot take another configuration.
@@ -156,7 +159,7 @@ impl Fixed {
 
 /// Everything that can fail without the thread.
 fn prepare(options: Options) -> Result<Start, StartError> {
-    let Options { registry, node, listeners, unix, dns, log } = options;
+    let Options { registry, node, listeners, unix, dns, log, mount } = options;
     let tls = match &registry.tls {
         Some((cert, key)) => Some(weir_tls::server_config(Path::new(cert), Path::new(key))?),
         None => None,
@@ -166,6 +169,7 @@ fn prepare(options: Options) -> Result<Start, StartError> {
         node: registry.node.clone().unwrap_or(node),
         address: registry.address,
         tokens: Tokens { write: registry.write_token.clone(), read: registry.read_token.clone() },
+        mounted: mount.is_some(),
     };
-    Ok(Start { settings, registry, tls, listeners, unix, dns, log })
+    Ok(Start { settings, registry, tls, listeners, unix, dns, log, mount })
 }

@@ -13,6 +13,7 @@ use weir_model::Registry;
 
 use super::accept::{self, Counts};
 use super::connection;
+use super::mount::Mount;
 use super::running::{Log, StartError};
 use crate::http::{Context, Rights, Router, Settings, Shared};
 use crate::store::Engine;
@@ -29,6 +30,7 @@ pub(super) struct Start {
     pub(super) unix: Vec<UnixListener>,
     pub(super) dns: Vec<(UdpSocket, TcpListener)>,
     pub(super) log: Log,
+    pub(super) mount: Option<Arc<dyn Mount>>,
 }
 
 /// What the thread is told.
@@ -44,6 +46,7 @@ pub(super) struct Service {
     pub(super) context: Shared,
     pub(super) router: Router,
     pub(super) counts: RefCell<Counts>,
+    pub(super) mount: Option<Arc<dyn Mount>>,
 }
 
 pub(super) fn spawn(
@@ -72,7 +75,12 @@ async fn run(
     ready: mpsc::SyncSender<Result<(), StartError>>,
 ) {
     let context = Rc::new(Context::new(engine, start.settings.clone(), start.log.clone()));
-    let service = Rc::new(Service { context, router: Router::new(), counts: RefCell::default() });
+    let service = Rc::new(Service {
+        context,
+        router: Router::new(),
+        counts: RefCell::default(),
+        mount: start.mount.clone(),
+    });
     let checks = tokio::task::spawn_local(crate::checks::run(service.context.clone()));
     let mut listening = match listen(&service, start) {
         Ok(tasks) => tasks,

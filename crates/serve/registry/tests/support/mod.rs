@@ -66,6 +66,7 @@ fn options(registry: Registry, listener: TcpListener) -> Options {
         unix: Vec::new(),
         dns: Vec::new(),
         log: Arc::new(|level, text| eprintln!("{level:?}: {text}")),
+        mount: None,
     }
 }
 
