@@ -62,6 +62,8 @@ pub struct Store {
     pub endpoints: Vec<String>,
     /// The keys' prefix, as in `upstreams/web`. Absent: asked of the proxies.
     pub prefix: Option<String>,
+    /// Of lock, progress and history where there is no store; absent: below the state folder of this user.
+    pub folder: Option<String>,
     /// A file with the token; tokens themselves never stand in a plan.
     pub token_file: Option<String>,
     /// PEM files; absent: the roots of the machine, no certificate of its own.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::command::Outcome;
 use crate::moment::Moment;
 use crate::plan::Plan;
-use crate::server::ServerProgress;
+use crate::server::{Row, ServerProgress};
 
 /// The version of the document's form.
 pub const SCHEMA: u32 = 1;
@@ -29,6 +29,14 @@ pub struct Progress {
     pub undo_failed: bool,
     /// Absent: it runs, or was killed.
     pub outcome: Option<Outcome>,
+}
+
+impl Progress {
+    /// Every server as it was when this was written, in the order of the release.
+    #[must_use]
+    pub fn rows(&self) -> Vec<Row> {
+        self.servers.iter().map(|kept| kept.row(kept.detail())).collect()
+    }
 }
 
 /// The parts of a release.

@@ -15,15 +15,22 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
+    /// `left`: servers that an earlier release left drained.
+    ///
     /// # Errors
     /// Why the plan cannot be carried out on these servers.
-    pub(crate) fn new(plan: &Plan, view: &[PeerView], now: Moment) -> Result<Self, Refusal> {
+    pub(crate) fn new(
+        plan: &Plan,
+        view: &[PeerView],
+        left: &[ServerProgress],
+        now: Moment,
+    ) -> Result<Self, Refusal> {
         check_names(plan, view)?;
         let spare = |peer: &&PeerView| plan.batch.surge.contains(&peer.address);
         if let Some(peer) = view.iter().filter(spare).find(|peer| peer.serving) {
             return Err(Refusal::SpareServes { server: peer.address.clone() });
         }
-        let released = released(plan, view);
+        let released = released(plan, view, left);
         if released.is_empty() {
             return Err(Refusal::NothingToDo { upstream: plan.upstream.clone() });
         }
@@ -35,7 +42,7 @@ impl Queue {
         let mut servers: Vec<ServerProgress> = Vec::with_capacity(view.len());
         let canary = usize::from(!plan.canary.is_empty());
         for (place, peer) in released.iter().enumerate() {
-            let role = if peer.state.is_ordered() { Role::Held } else { Role::Released };
+            let role = if is_ordered(peer, left) { Role::Held } else { Role::Released };
             // A canary makes a batch of its own.
             let batch = if place < canary { 0 } else { (place - canary) / size + canary };
             servers.push(ServerProgress::new(&peer.address, role, Some(batch), now));
@@ -43,11 +50,16 @@ impl Queue {
         for peer in view.iter().filter(|peer| !released.iter().any(|r| r.address == peer.address)) {
             if spare(&peer) {
                 servers.push(ServerProgress::new(&peer.address, Role::Spare, None, now));
-            } else if plan.servers.is_empty() {
+            } else if plan.servers.is_empty() || left.iter().any(|left| left.address == peer.address) {
                 servers.push(ServerProgress::new(&peer.address, Role::Skipped, None, now));
             }
         }
-        let queue = Self { minimum: minimum(plan, view, size), servers };
+        for server in &mut servers {
+            let known = left.iter().find(|left| left.address == server.address && server.role != Role::Spare);
+            let Some(known) = known.filter(|_| is_out(view, &server.address)) else { continue };
+            (server.out, server.touched) = (true, known.touched);
+        }
+        let queue = Self { minimum: minimum(plan, view, left), servers };
         queue.check_minimum(view)?;
         Ok(queue)
     }
@@ -105,14 +117,14 @@ fn check_names(plan: &Plan, view: &[PeerView]) -> Result<(), Refusal> {
 }
 
 /// Those that the plan names, or all that nobody took out.
-fn released<'a>(plan: &Plan, view: &'a [PeerView]) -> Vec<&'a PeerView> {
+fn released<'a>(plan: &Plan, view: &'a [PeerView], left: &[ServerProgress]) -> Vec<&'a PeerView> {
     if !plan.servers.is_empty() {
         let find = |address: &String| view.iter().find(|peer| peer.address == *address);
         return plan.servers.iter().filter_map(find).collect();
     }
     let spare = |peer: &PeerView| plan.batch.surge.contains(&peer.address);
     let mut released: Vec<&PeerView> =
-        view.iter().filter(|peer| !peer.state.is_ordered() && !spare(peer)).collect();
+        view.iter().filter(|peer| !is_ordered(peer, left) && !spare(peer)).collect();
     // Neighbours in the row share a batch: first those that serve nobody anyway, then one of each host in turn.
     let mut of_host: BTreeMap<(bool, &str), usize> = BTreeMap::new();
     let mut turns: BTreeMap<&str, usize> = BTreeMap::new();
@@ -130,13 +142,25 @@ fn host(address: &str) -> &str {
     address.rsplit_once(':').map_or(address, |(host, _)| host)
 }
 
-fn minimum(plan: &Plan, view: &[PeerView], size: usize) -> usize {
+/// Somebody else wants it out.
+fn is_ordered(peer: &PeerView, left: &[ServerProgress]) -> bool {
+    peer.state.is_ordered() && !left.iter().any(|left| left.address == peer.address)
+}
+
+/// Nobody has put it back meanwhile.
+fn is_out(view: &[PeerView], address: &str) -> bool {
+    view.iter().any(|peer| peer.address == address && peer.state.is_ordered())
+}
+
+/// So many others have to serve whenever a server is taken out.
+pub(crate) fn minimum(plan: &Plan, view: &[PeerView], left: &[ServerProgress]) -> usize {
+    let size = plan.batch.max_unavailable.floor(released(plan, view, left).len()).max(1);
     let counts = |peer: &&PeerView| !peer.backup && !plan.batch.surge.contains(&peer.address);
     let total = view.iter().filter(counts).count();
     match plan.batch.min_healthy {
         Some(amount) => amount.ceil(total),
         None => {
-            let wanted = view.iter().filter(counts).filter(|peer| !peer.state.is_ordered()).count();
+            let wanted = view.iter().filter(counts).filter(|peer| !is_ordered(peer, left)).count();
             wanted.saturating_sub(size).max(1)
         }
     }
@@ -157,7 +181,7 @@ mod tests {
     }
 
     fn queue(text: &str, view: &[PeerView]) -> Result<Queue, Refusal> {
-        Queue::new(&plan(text), view, Moment(0))
+        Queue::new(&plan(text), view, &[], Moment(0))
     }
 
     fn batches(queue: &Queue) -> Vec<Vec<&str>> {
@@ -231,7 +255,7 @@ mod tests {
         );
         assert_eq!(
             refused("[batch]\nmax_unavailable = 2\nmin_healthy = 2", &three).to_string(),
-            "batch 1 (a:1, b:1) would leave 1 servers serving, the minimum is 2; make batches smaller, \
+            "batch 1 (a:1, b:1) would leave 1 server serving, the minimum is 2; make batches smaller, \
              lower batch.min_healthy, or bring other servers up first"
         );
     }

@@ -2,6 +2,7 @@
 
 use crate::parse::PlanError;
 use crate::progress::SCHEMA;
+use crate::text::counted;
 
 /// Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,13 +18,15 @@ pub enum Refusal {
     #[error("server {server} stands twice in the plan, expected once")]
     Duplicate { server: String },
     #[error(
-        "batch.max_unavailable is {size}, but only {servers} servers are released; expected at most {servers}"
+        "batch.max_unavailable is {size}, but only {} released; expected at most {servers}",
+        counted(*servers, "server is", "servers are")
     )]
     BatchTooBig { size: usize, servers: usize },
     /// `serving`: without those of the batch.
     #[error(
-        "batch {batch} ({}) would leave {serving} servers serving, the minimum is {minimum}; make batches smaller, lower batch.min_healthy, or bring other servers up first",
-        servers.join(", ")
+        "batch {batch} ({}) would leave {} serving, the minimum is {minimum}; make batches smaller, lower batch.min_healthy, or bring other servers up first",
+        servers.join(", "),
+        counted(*serving, "server", "servers")
     )]
     BelowMinimum { batch: usize, servers: Vec<String>, serving: usize, minimum: usize },
     #[error(

@@ -122,13 +122,57 @@ impl ServerProgress {
         }
     }
 
+    /// Why it is as it is; empty where the state says it all.
+    pub(crate) fn detail(&self) -> String {
+        let mut detail = self.reason.clone();
+        let place = match (self.fate, self.role) {
+            (Fate::Failed, Role::Released | Role::Spare) if self.out => "stays drained",
+            (Fate::Failed, Role::Released) if self.touched => "still serves",
+            (Fate::Failed, Role::Released) => "serves the old version",
+            (Fate::Failed, Role::Spare) => "serves",
+            (Fate::Failed, Role::Held) => "stays out because somebody else took it out",
+            (Fate::Waiting, Role::Skipped) if self.out => {
+                "an earlier release left it drained, and this one does not name it; left alone"
+            }
+            (Fate::Waiting, _) if self.out && self.touched => {
+                "is drained; its software may have been changed"
+            }
+            (Fate::Running | Fate::Waiting, _) if self.out => "is drained",
+            (Fate::Running, Role::Released) if self.touched => "serves",
+            (Fate::Waiting, Role::Spare) => "stands by",
+            (Fate::Waiting, Role::Skipped) => "somebody else took it out; left alone",
+            (Fate::Done, Role::Held) => "upgraded, but stays out because somebody else took it out",
+            _ => "",
+        };
+        if !detail.is_empty() && !place.is_empty() {
+            detail.push_str("; ");
+        }
+        detail.push_str(place);
+        detail
+    }
+
+    pub(crate) fn row(&self, detail: String) -> Row {
+        Row {
+            server: self.address.clone(),
+            batch: self.batch.map(|batch| batch + 1),
+            state: self.state(),
+            since: self.since,
+            detail,
+            out: self.out,
+        }
+    }
+
     pub(crate) fn state(&self) -> State {
         match (self.fate, self.role) {
             (Fate::Failed, _) => State::Failed,
             (Fate::RolledBack, _) => State::RolledBack,
-            (Fate::Running, _) => self.course.state(self.step),
+            (Fate::Running, _) => match self.course.state(self.step) {
+                State::Ready if self.out => State::Drained,
+                state => state,
+            },
             (_, Role::Skipped) => State::Maint,
             (Fate::Waiting, Role::Spare) => State::Maint,
+            (Fate::Waiting, _) if self.out => State::Drained,
             (Fate::Waiting, _) => State::Ready,
             (Fate::Done, Role::Held) => State::Maint,
             (Fate::Done, _) => State::Done,

@@ -26,6 +26,23 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// In the order in which they come.
+    pub const ALL: [Self; 13] = [
+        Self::PrePlan,
+        Self::PreDrain,
+        Self::PostDrain,
+        Self::PreStop,
+        Self::PostStop,
+        Self::PreStart,
+        Self::PostStart,
+        Self::PreCheck,
+        Self::PostCheck,
+        Self::PreUndrain,
+        Self::PostUndrain,
+        Self::OnFail,
+        Self::PostPlan,
+    ];
+
     /// As a plan writes it.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -87,6 +104,25 @@ impl Hooks {
             Stage::OnFail => &self.on_fail,
         }
         .as_deref()
+    }
+
+    /// The place of a stage's command.
+    pub fn of(&mut self, stage: Stage) -> &mut Option<String> {
+        match stage {
+            Stage::PrePlan => &mut self.pre_plan,
+            Stage::PostPlan => &mut self.post_plan,
+            Stage::PreDrain => &mut self.pre_drain,
+            Stage::PostDrain => &mut self.post_drain,
+            Stage::PreStop => &mut self.pre_stop,
+            Stage::PostStop => &mut self.post_stop,
+            Stage::PreStart => &mut self.pre_start,
+            Stage::PostStart => &mut self.post_start,
+            Stage::PreCheck => &mut self.pre_check,
+            Stage::PostCheck => &mut self.post_check,
+            Stage::PreUndrain => &mut self.pre_undrain,
+            Stage::PostUndrain => &mut self.post_undrain,
+            Stage::OnFail => &mut self.on_fail,
+        }
     }
 }
 

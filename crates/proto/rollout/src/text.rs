@@ -21,11 +21,11 @@ impl Rollout {
         let batches = released.iter().filter_map(|row| row.batch).max().unwrap_or(0);
         let serving = view.iter().filter(|peer| peer.serving && !peer.backup).count();
         let mut text = format!(
-            "release of {}: {} in {}; {serving} serve now, at least {} others serve at any time\n",
+            "release of {}: {} in {}; {serving} serve now, at least {} at any time\n",
             plan.upstream,
             counted(released.len(), "server", "servers"),
             counted(batches, "batch", "batches"),
-            self.min_healthy(),
+            counted(self.min_healthy(), "other serves", "others serve"),
         );
         let _ = writeln!(text, "each: {}", steps(plan));
         for step in &plan.canary {
@@ -70,14 +70,26 @@ impl Rollout {
             let _ = write!(text, "{lead}{} {}{place}", row.server, row.state);
         }
         let name = &self.plan().upstream;
-        match self.outcome() {
-            Some(Outcome::Left { .. } | Outcome::Interrupted) | None => {
-                let _ =
-                    write!(text, " | go on: weir rollout resume {name} | give up: weir rollout abort {name}");
-            }
-            Some(Outcome::Done | Outcome::RolledBack { .. }) => {}
+        if self.has_lost_lock() {
+            let _ = write!(text, " | see who releases now: weir rollout status {name}");
         }
-        text
+        let _ = match self.outcome() {
+            Some(Outcome::Left { .. } | Outcome::Interrupted) | None => {
+                write!(text, " | go on: weir rollout resume {name} | give up: weir rollout abort {name}")
+            }
+            Some(Outcome::RolledBack { .. }) => {
+                write!(
+                    text,
+                    " | the old version serves; when the new one is mended, release it: weir rollout {name}"
+                )
+            }
+            Some(Outcome::Done) => match self.left_out() {
+                left if left.is_empty() => Ok(()),
+                left => write!(text, " | release as well: weir rollout {name} --server {}", left.join(",")),
+            },
+        };
+        // What commands and servers answered may have several lines.
+        text.split(['\r', '\n']).map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
     }
 
     /// Servers that this release took out and did not put back.
@@ -87,7 +99,8 @@ impl Rollout {
     }
 }
 
-fn counted(number: usize, one: &str, many: &str) -> String {
+/// `1 server`, `2 servers`.
+pub(crate) fn counted(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 

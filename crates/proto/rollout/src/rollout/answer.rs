@@ -3,10 +3,14 @@
 use super::{Rollout, Task};
 use crate::command::{Action, Event, NoteLevel};
 use crate::plan::OnTimeout;
-use crate::server::Fate;
+use crate::server::{Fate, Role};
 use crate::stage::Stage;
 use crate::step::{Course, Step};
+use crate::text::counted;
 use crate::view::PeerView;
+
+/// So many looks in a row have to show that somebody else took a server out.
+const LOOKS: u32 = 3;
 
 impl Rollout {
     pub(super) fn answer(&mut self, event: Event) {
@@ -75,14 +79,12 @@ impl Rollout {
             return self.pass(i);
         }
         let timeout = self.plan.drain.timeout;
+        let requests = counted(usize::try_from(active).unwrap_or(usize::MAX), "request", "requests");
         match self.plan.drain.on_timeout {
-            OnTimeout::Abort => {
-                self.fail(i, &format!("{active} requests still ran after {timeout} of draining"))
-            }
+            OnTimeout::Abort => self.fail(i, &format!("{requests} still ran after {timeout} of draining")),
             OnTimeout::Force => {
-                let text = format!(
-                    "{active} requests still ran after {timeout} of draining; it is stopped all the same"
-                );
+                let text =
+                    format!("{requests} still ran after {timeout} of draining; it is stopped all the same");
                 self.note(NoteLevel::Warning, Some(i), text);
                 self.pass(i);
             }
@@ -153,28 +155,112 @@ impl Rollout {
 
     fn viewed(&mut self, i: usize, view: Vec<PeerView>) {
         self.view = view;
+        self.greet();
         let me = &self.servers[i].kept.address;
         let counts = |peer: &&PeerView| peer.serving && !peer.backup;
         let Some(peer) = self.view.iter().find(|peer| peer.address == *me) else {
             return self.fail(i, "it is not in the upstream any more");
         };
+        if peer.state.is_ordered() && self.is_strangers(i) {
+            return self.left_to_stranger(i);
+        }
         let serves = counts(&peer);
+        // A proxy may still need it, though another one calls it ill.
+        let idle = !serves && (self.servers[i].kept.out || peer.active == 0 || peer.state.is_ordered());
         let claimed = |peer: &&PeerView| {
             self.servers.iter().any(|server| server.claimed && server.kept.address == peer.address)
         };
         let others =
             self.view.iter().filter(counts).filter(|peer| peer.address != *me && !claimed(peer)).count();
-        if !serves || others >= self.minimum {
+        if idle || others >= self.minimum {
             self.servers[i].claimed = true;
             return self.pass(i);
         }
-        let why = format!("without it {others} servers would serve, the minimum is {}", self.minimum);
+        let others = counted(others, "server", "servers");
+        let why = format!("without it {others} would serve, the minimum is {}", self.minimum);
         if self.servers[i].kept.course == Course::Expel {
-            let reason = format!("{}; it was not taken out, because {why}", self.servers[i].kept.reason);
-            self.change(i, |kept| kept.reason = reason);
-            return self.settle(i, Fate::Failed);
+            return self.keep_serving(i, &why);
+        }
+        if serves && self.is_checked_next(i) {
+            self.servers[i].claimed = false;
+            if let Some(task) = self.task(i) {
+                task.prelude = Some(Step::Up);
+            }
+            return self.begin(i);
         }
         self.no_room(i, &why);
+    }
+
+    /// If it is out now, somebody else took it out.
+    fn is_strangers(&self, i: usize) -> bool {
+        let kept = &self.servers[i].kept;
+        kept.role == Role::Released && kept.course == Course::Upgrade && !kept.out
+    }
+
+    /// Somebody else took it out after the release began. It is looked at again first, because a proxy may lag behind.
+    fn left_to_stranger(&mut self, i: usize) {
+        let wake = self.now + self.plan.gate.interval;
+        let Some(task) = self.task(i) else { return };
+        task.streak += 1;
+        if task.streak < LOOKS {
+            "somebody else seems to have taken it out".clone_into(&mut task.detail);
+            task.wake = Some(wake);
+            return;
+        }
+        let kept = &self.servers[i].kept;
+        let named = kept.touched || self.plan.servers.contains(&kept.address);
+        let (role, what) = if named {
+            (Role::Held, "it is upgraded and stays out")
+        } else {
+            (Role::Skipped, "it is left alone")
+        };
+        self.note(NoteLevel::Warning, Some(i), format!("somebody else took it out; {what}"));
+        self.change(i, |kept| kept.role = role);
+        if named {
+            return self.pass(i);
+        }
+        self.change(i, |kept| kept.batch = None);
+        self.settle(i, Fate::Waiting);
+    }
+
+    /// It failed and cannot be spared. What was written of it before an interruption may still come, so it is written anew.
+    fn keep_serving(&mut self, i: usize, why: &str) {
+        let reason = format!("{}; it was not taken out, because {why}", self.servers[i].kept.reason);
+        self.change(i, |kept| kept.reason = reason);
+        self.servers[i].claimed = false;
+        if self.servers[i].kept.out {
+            return self.start_at(i, Course::TurnBack, Step::Up);
+        }
+        self.settle(i, Fate::Failed);
+    }
+
+    /// It should be out while it is checked, but nothing is done to it any more: it can be checked while it serves.
+    fn is_checked_next(&self, i: usize) -> bool {
+        let server = &self.servers[i];
+        let (course, step) = (server.kept.course, server.kept.step);
+        server.task.as_ref().is_some_and(|task| task.prelude == Some(Step::Room))
+            && match course {
+                Course::Upgrade => course.has_reached(step, Step::Hook(Stage::PreCheck)),
+                Course::Undo => course.has_reached(step, Step::Gate),
+                _ => false,
+            }
+    }
+
+    /// Who came to the upstream after the release began does not get the new version from it.
+    fn greet(&mut self) {
+        if !self.plan.servers.is_empty() {
+            return;
+        }
+        let known = |address: &String| {
+            self.joined.contains(address) || self.servers.iter().any(|s| s.kept.address == *address)
+        };
+        let new: Vec<String> =
+            self.view.iter().map(|peer| &peer.address).filter(|a| !known(a)).cloned().collect();
+        for address in new {
+            let text = format!("{address} joined the upstream after the release began; it is not released");
+            self.note(NoteLevel::Warning, None, text);
+            self.joined.push(address);
+        }
     }
 
     /// Waits for others to serve again: as long as one of ours is on its way, then for the deadline of the gate.
@@ -216,6 +302,11 @@ impl Rollout {
     }
 
     pub(super) fn promote(&mut self) {
+        let waits = |i: &usize| self.servers[*i].task.is_some() && self.cursor(*i) == Step::Canary;
+        if !(0..self.servers.len()).any(|i| waits(&i)) {
+            let text = "promoted too early: no canary pauses now; promote it again when one does";
+            return self.note(NoteLevel::Warning, None, text);
+        }
         for i in 0..self.servers.len() {
             if self.servers[i].task.is_some() && self.cursor(i) == Step::Canary {
                 let waiting = self.task(i).and_then(|task| task.waiting.take());

@@ -173,7 +173,9 @@ impl Rollout {
 
     fn enter_up(&mut self, i: usize) {
         let course = self.servers[i].kept.course;
-        let fresh = !matches!(course, Course::TurnBack | Course::Return);
+        // Who serves already goes on as it does.
+        let fresh = !matches!(course, Course::TurnBack | Course::Return)
+            && self.servers[i].task.as_ref().is_some_and(|task| task.prelude.is_none());
         let slow_start = self.plan.slow_start.filter(|_| fresh);
         let (server, percent) = (self.address(i), self.share(i));
         self.ask(i, Action::SetUp { server, percent, slow_start });
@@ -205,7 +207,8 @@ impl Rollout {
     /// Whether the server has steps of the canary before it.
     fn is_canary(&self, i: usize) -> bool {
         let kept = &self.servers[i].kept;
-        kept.course == Course::Upgrade
+        // A canary that failed and cannot be spared keeps its share.
+        (kept.course == Course::Upgrade || kept.course == Course::TurnBack && kept.touched)
             && kept.role == Role::Released
             && kept.batch == Some(0)
             && kept.canary < self.plan.canary.len()

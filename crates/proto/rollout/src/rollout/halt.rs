@@ -2,12 +2,16 @@
 
 use super::{Halt, Rollout};
 use crate::command::NoteLevel;
+use crate::plan::OnFailure;
+use crate::progress::Phase;
 use crate::server::{Fate, Role};
+use crate::stage::Stage;
 use crate::step::{Course, Step};
 
 impl Rollout {
     /// The server failed at the step where it is.
     pub(super) fn fail(&mut self, i: usize, reason: &str) {
+        let cursor = self.cursor(i);
         if let Some(task) = self.servers[i].task.take() {
             self.cancel(task.waiting);
         }
@@ -22,7 +26,15 @@ impl Rollout {
             return self.settle(i, Fate::Failed);
         }
         let line = format!("{}: {reason}", self.servers[i].kept.address);
-        self.failure.get_or_insert(line);
+        match &mut self.failure {
+            Some(failure) if course == Course::Undo => {
+                failure.push_str("; the old version could not be brought back to ");
+                failure.push_str(&line);
+            }
+            failure => {
+                failure.get_or_insert(line);
+            }
+        }
         self.undo_failed |= course == Course::Undo;
         self.change(i, |kept| reason.clone_into(&mut kept.reason));
         if self.halt == Halt::Now {
@@ -31,7 +43,9 @@ impl Rollout {
         let kept = &self.servers[i].kept;
         let unchanged = course == Course::Upgrade && !kept.touched;
         let serving = matches!(step, Step::Up | Step::UpBarrier | Step::Percent | Step::PercentBarrier);
-        let way = if unchanged {
+        // What was asked of the store before an interruption may not have come about, so what is the case is written.
+        let spared = cursor == Step::Room && kept.out && self.is_serving(i);
+        let way = if unchanged || spared {
             Course::TurnBack
         } else if kept.out || held || serving || matches!(course, Course::Raise | Course::Lower) {
             Course::Stay
@@ -69,8 +83,22 @@ impl Rollout {
                 self.leave_canary(i);
             } else if self.is_unchanged(i) {
                 self.turn(i);
+            } else if self.plan.on_failure == OnFailure::Rollback && self.is_at_start(i) {
+                // Another try of the new version helps nobody who wants the old one back.
+                if let Some(task) = self.servers[i].task.take() {
+                    self.cancel(task.waiting);
+                }
+                self.servers[i].claimed = self.servers[i].kept.out;
+                self.settle(i, Fate::Waiting);
             }
         }
+    }
+
+    /// Nothing was done to it yet on its present way.
+    fn is_at_start(&self, i: usize) -> bool {
+        let server = &self.servers[i];
+        server.task.as_ref().is_some_and(|task| task.prelude.is_none())
+            && matches!(server.kept.step, Step::Room | Step::Hook(Stage::PreDrain))
     }
 
     /// It still runs what it ran before.
@@ -238,9 +266,15 @@ impl Rollout {
         }
         self.store_lost = false;
         self.note(NoteLevel::Info, None, "the store answers again");
+        if self.phase == Phase::Ended {
+            return;
+        }
         for i in 0..self.servers.len() {
+            let kept = &self.servers[i].kept;
             if self.servers[i].task.is_some() {
                 self.write_again(i);
+            } else if kept.fate == Fate::Failed && kept.out && self.halt != Halt::Now {
+                self.start_at(i, Course::Expel, Step::Room);
             }
         }
     }

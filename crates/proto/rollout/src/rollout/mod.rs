@@ -46,6 +46,10 @@ pub struct Rollout {
     lock_lost: bool,
     /// The document cannot be written, so the release ends without it.
     unsaved: bool,
+    /// Servers of the upstream that came after the release began.
+    joined: Vec<String>,
+    /// An operator gave it up.
+    aborted: bool,
     /// The hook of the whole plan that runs.
     hook: Option<u64>,
     next_id: u64,
@@ -93,6 +97,8 @@ struct Task {
     recalled: bool,
     /// The pause of the canary is over.
     promoted: bool,
+    /// The proxies have seen it up since it was put back.
+    seen_up: bool,
     detail: String,
 }
 
@@ -107,8 +113,39 @@ impl Rollout {
         resume: Option<Progress>,
         now: Moment,
     ) -> Result<Self, Refusal> {
+        let mut rollout = Self::empty(plan, view, now)?;
+        match resume {
+            Some(progress) => rollout.take_up(progress)?,
+            None => rollout.line_up(&[])?,
+        }
+        rollout.enter_phase();
+        rollout.proceed();
+        Ok(rollout)
+    }
+
+    /// A new release after one that did not succeed and is not gone on with: servers that `last` took out and left drained are
+    /// its own, so it releases them and puts them back, and they count as servers that ought to serve. With [`Rollout::new`] they
+    /// are servers that somebody else took out.
+    ///
+    /// # Errors
+    /// Why it is not begun; nothing was changed.
+    pub fn after(plan: Plan, view: &[PeerView], last: &Progress, now: Moment) -> Result<Self, Refusal> {
+        let mut rollout = Self::empty(plan, view, now)?;
+        if last.plan.upstream != rollout.plan.upstream {
+            let expected = rollout.plan.upstream.clone();
+            return Err(Refusal::OtherUpstream { found: last.plan.upstream.clone(), expected });
+        }
+        let left = |kept: &&ServerProgress| kept.out && kept.role != Role::Spare;
+        let left: Vec<ServerProgress> = last.servers.iter().filter(left).cloned().collect();
+        rollout.line_up(&left)?;
+        rollout.enter_phase();
+        rollout.proceed();
+        Ok(rollout)
+    }
+
+    fn empty(plan: Plan, view: &[PeerView], now: Moment) -> Result<Self, Refusal> {
         plan.check()?;
-        let mut rollout = Self {
+        Ok(Self {
             started: now,
             now,
             phase: Phase::Opening,
@@ -123,6 +160,8 @@ impl Rollout {
             mute: false,
             lock_lost: false,
             unsaved: false,
+            joined: Vec::new(),
+            aborted: false,
             hook: None,
             next_id: 1,
             outbox: VecDeque::new(),
@@ -132,18 +171,14 @@ impl Rollout {
             notes: VecDeque::new(),
             finished: false,
             plan,
-        };
-        match resume {
-            Some(progress) => rollout.take_up(progress)?,
-            None => {
-                let queue = Queue::new(&rollout.plan, view, now)?;
-                rollout.minimum = queue.minimum;
-                rollout.servers = queue.servers.into_iter().map(Server::new).collect();
-            }
-        }
-        rollout.enter_phase();
-        rollout.proceed();
-        Ok(rollout)
+        })
+    }
+
+    fn line_up(&mut self, left: &[ServerProgress]) -> Result<(), Refusal> {
+        let queue = Queue::new(&self.plan, &self.view, left, self.now)?;
+        self.minimum = queue.minimum;
+        self.servers = queue.servers.into_iter().map(Server::new).collect();
+        Ok(())
     }
 
     /// Takes in what happened. `now` never goes back.
@@ -160,7 +195,10 @@ impl Rollout {
             Event::StoreBack => self.find_store(),
             Event::LockLost => self.lose_lock(),
             Event::Promote => self.promote(),
-            Event::Abort => self.give_up("an operator gave the release up"),
+            Event::Abort => {
+                self.aborted = true;
+                self.give_up("an operator gave the release up");
+            }
             Event::Active { server, active } => self.count(&server, active),
             Event::Tick => {}
             answer => self.answer(answer),
@@ -211,14 +249,7 @@ impl Rollout {
     /// Every server as it stands, in the order of the release.
     #[must_use]
     pub fn status(&self) -> Vec<Row> {
-        let row = |server: &Server| Row {
-            server: server.kept.address.clone(),
-            batch: server.kept.batch.map(|batch| batch + 1),
-            state: server.kept.state(),
-            since: server.kept.since,
-            detail: self.detail(server),
-            out: server.kept.out,
-        };
+        let row = |server: &Server| server.kept.row(self.detail(server));
         self.servers.iter().map(row).collect()
     }
 
@@ -261,6 +292,11 @@ impl Rollout {
         self.outcome.as_ref()
     }
 
+    /// Somebody else may release this upstream now.
+    pub(crate) const fn has_lost_lock(&self) -> bool {
+        self.lock_lost
+    }
+
     /// The line for the history, once it ended.
     #[must_use]
     pub fn history(&self, who: &str) -> Option<History> {
@@ -276,27 +312,7 @@ impl Rollout {
     }
 
     fn detail(&self, server: &Server) -> String {
-        let kept = &server.kept;
-        if let Some(task) = &server.task {
-            return task.detail.clone();
-        }
-        let mut detail = kept.reason.clone();
-        let place = match (kept.fate, kept.role) {
-            (Fate::Failed, Role::Released | Role::Spare) if kept.out => "stays drained",
-            (Fate::Failed, Role::Released) if kept.touched => "still serves",
-            (Fate::Failed, Role::Released) => "serves the old version",
-            (Fate::Running, _) if kept.out => "is drained",
-            (Fate::Running, Role::Released) if kept.touched => "serves",
-            (Fate::Waiting, Role::Spare) => "stands by",
-            (Fate::Waiting, Role::Skipped) => "somebody else took it out; left alone",
-            (Fate::Done, Role::Held) => "upgraded, but stays out because somebody else took it out",
-            _ => "",
-        };
-        if !detail.is_empty() && !place.is_empty() {
-            detail.push_str("; ");
-        }
-        detail.push_str(place);
-        detail
+        server.task.as_ref().map_or_else(|| server.kept.detail(), |task| task.detail.clone())
     }
 
     fn saved(&mut self, id: u64) {
@@ -427,13 +443,23 @@ impl Rollout {
 
     /// Sends a server on its way.
     fn start(&mut self, i: usize, course: Course) {
+        self.start_at(i, course, course.first());
+    }
+
+    fn start_at(&mut self, i: usize, course: Course, step: Step) {
         self.servers[i].task = Some(Task::default());
         self.change(i, |kept| {
             kept.fate = Fate::Running;
             kept.course = course;
-            kept.step = course.first();
+            kept.step = step;
         });
         self.begin(i);
+    }
+
+    /// By the last look every proxy sends requests to it.
+    fn is_serving(&self, i: usize) -> bool {
+        let me = &self.servers[i].kept.address;
+        self.view.iter().any(|peer| peer.address == *me && peer.serving)
     }
 }
 

@@ -5,6 +5,7 @@ use crate::command::{Action, NoteLevel};
 use crate::metrics::Metrics;
 use crate::moment::Moment;
 use crate::step::Step;
+use crate::view::PeerState;
 
 /// So many probes in a row may fail before a server that served is given up.
 const FALL: u32 = 3;
@@ -42,13 +43,19 @@ impl Rollout {
     pub(super) fn observed_metrics(&mut self, i: usize, metrics: Metrics) {
         let Some(watch) = &self.plan.watch else { return };
         let Some(task) = self.servers[i].task.as_mut() else { return };
+        let ill = metrics.state.filter(|state| matches!(state, PeerState::Failed | PeerState::Ejected));
+        task.seen_up |= metrics.state == Some(PeerState::Up);
+        // The proxies check in their own time, so at first they may still see what was the case while it was stopped.
+        let late = ill.filter(|_| !task.seen_up);
         let Some(before) = &task.baseline else {
             task.baseline = Some(metrics);
             return self.observed(i, false);
         };
-        match watch.judge(before, &metrics) {
-            Ok(()) => self.observed(i, true),
-            Err(why) => self.fail(i, &why),
+        let metrics = Metrics { state: ill.filter(|_| late.is_none()), ..metrics };
+        match (watch.judge(before, &metrics), late) {
+            (Err(why), _) => self.fail(i, &why),
+            (Ok(()), Some(state)) => self.unobserved(i, &format!("the proxies still see it as {state}")),
+            (Ok(()), None) => self.observed(i, true),
         }
     }
 

@@ -30,12 +30,10 @@ impl Rollout {
         let failed = self.failure.is_some();
         match self.phase {
             Phase::Opening | Phase::Raising | Phase::Batch(_) if failed => self.after_failure(),
+            Phase::Opening | Phase::Raising | Phase::Batch(_) if self.halt != Halt::No => Phase::Lowering,
             Phase::Opening => Phase::Raising,
-            Phase::Raising | Phase::Batch(_) if self.halt != Halt::No => Phase::Lowering,
             Phase::Raising | Phase::Batch(_) => self.next_batch().map_or(Phase::Lowering, Phase::Batch),
-            Phase::Undoing if self.halt == Halt::No && !self.undo_failed && self.changed().is_some() => {
-                Phase::Undoing
-            }
+            Phase::Undoing | Phase::Lowering | Phase::Closing if self.is_undone_next() => Phase::Undoing,
             Phase::Undoing => Phase::Lowering,
             Phase::Lowering if self.spare().is_some() => Phase::Lowering,
             Phase::Lowering => Phase::Closing,
@@ -44,13 +42,35 @@ impl Rollout {
     }
 
     fn after_failure(&mut self) -> Phase {
-        if self.plan.on_failure != OnFailure::Rollback || self.changed().is_none() {
-            return Phase::Lowering;
+        if self.plan.on_failure == OnFailure::Rollback && self.changed().is_some() {
+            // Who asked to stop after the batch gets the old version first: that is where the batch ends now.
+            self.halt = Halt::No;
+            self.note(NoteLevel::Warning, None, "the old version is brought back, the last server first");
+            return Phase::Undoing;
         }
-        // Who asked to stop after the batch gets the old version first: that is where the batch ends now.
-        self.halt = Halt::No;
-        self.note(NoteLevel::Warning, None, "the old version is brought back, the last server first");
-        Phase::Undoing
+        let astray = (0..self.servers.len()).any(|i| self.is_astray(i));
+        if astray { Phase::Undoing } else { Phase::Lowering }
+    }
+
+    /// The release failed, and a server has to get the old version back. An operator may say so when all were upgraded.
+    fn is_undone_next(&self) -> bool {
+        self.failure.is_some()
+            && self.plan.on_failure == OnFailure::Rollback
+            && self.halt == Halt::No
+            && !self.undo_failed
+            && self.changed().is_some()
+    }
+
+    /// It was left on its way and has to come to an end: mostly it was taken out and nothing was done to it.
+    fn is_astray(&self, i: usize) -> bool {
+        let kept = &self.servers[i].kept;
+        let untouched =
+            !kept.touched && (kept.fate == Fate::Running || kept.fate == Fate::Waiting && kept.out);
+        // A server that was stopped and stays so helps nobody.
+        let stopped = self.aborted && self.plan.on_failure == OnFailure::Leave && kept.fate == Fate::Running;
+        matches!(kept.role, Role::Released | Role::Held)
+            && self.servers[i].task.is_none()
+            && (untouched || stopped)
     }
 
     /// Begins what belongs to the phase. Servers that were on their way when the release was interrupted go on.
@@ -67,7 +87,8 @@ impl Rollout {
             Phase::Undoing => self.enter_undo(),
             Phase::Lowering => {
                 let Some(i) = self.spare() else { return };
-                if self.servers[i].kept.fate == Fate::Running {
+                let kept = &self.servers[i].kept;
+                if kept.fate == Fate::Running && kept.course == Course::Lower {
                     self.go_on(i);
                 } else {
                     self.start(i, Course::Lower);
@@ -91,14 +112,19 @@ impl Rollout {
     }
 
     fn enter_undo(&mut self) {
-        // First those that only have to be put back.
+        // First those that only have to come to an end.
         for i in 0..self.servers.len() {
-            let kept = &self.servers[i].kept;
-            if kept.fate == Fate::Running && !kept.touched && self.servers[i].task.is_none() {
+            if !self.is_astray(i) {
+                continue;
+            }
+            if self.servers[i].kept.fate == Fate::Running {
                 self.go_on(i);
+            } else {
+                self.go_home(i);
             }
         }
-        let Some(i) = self.changed().filter(|_| !self.is_running()) else { return };
+        let wanted = self.plan.on_failure == OnFailure::Rollback && !self.is_running();
+        let Some(i) = self.changed().filter(|_| wanted) else { return };
         let kept = &self.servers[i].kept;
         if kept.fate == Fate::Running && (kept.course == Course::Undo || self.undo_failed) {
             self.go_on(i);
@@ -111,17 +137,17 @@ impl Rollout {
     fn changed(&self) -> Option<usize> {
         self.servers.iter().rposition(|server| {
             let kept = &server.kept;
-            matches!(kept.role, Role::Released | Role::Held)
-                && kept.touched
-                && matches!(kept.fate, Fate::Done | Fate::Failed | Fate::Running)
+            matches!(kept.role, Role::Released | Role::Held) && kept.touched && kept.fate != Fate::RolledBack
         })
     }
 
     /// A spare that still helps out.
     fn spare(&self) -> Option<usize> {
         self.servers.iter().position(|server| {
-            let on_its_way = server.kept.fate == Fate::Running && server.kept.course == Course::Lower;
-            server.kept.role == Role::Spare && (server.kept.fate == Fate::Done || on_its_way)
+            let kept = &server.kept;
+            let raised = kept.course == Course::Raise && kept.touched;
+            let on_its_way = kept.fate == Fate::Running && (kept.course == Course::Lower || raised);
+            kept.role == Role::Spare && (kept.fate == Fate::Done || on_its_way)
         })
     }
 

@@ -3,6 +3,7 @@
 use super::{Rollout, Server, Task};
 use crate::command::Outcome;
 use crate::progress::{Phase, Progress, SCHEMA};
+use crate::queue::minimum;
 use crate::refusal::Refusal;
 use crate::server::{Fate, Role, ServerProgress};
 use crate::stage::Stage;
@@ -28,7 +29,10 @@ impl Rollout {
             return Err(Refusal::Gone { upstream: upstream(), server: gone.address.clone() });
         }
         self.started = progress.started;
-        self.minimum = progress.min_healthy;
+        self.minimum = match self.plan.batch.min_healthy {
+            changed if changed != progress.plan.batch.min_healthy => minimum(&self.plan, &self.view, &[]),
+            _ => progress.min_healthy,
+        };
         self.failure = progress.failure;
         self.undo_failed = progress.undo_failed;
         self.phase = progress.phase;
@@ -67,7 +71,13 @@ impl Rollout {
             return self.go_home(i);
         }
         let (step, again) = entry(kept.course, kept.step);
-        let prelude = (again && kept.out).then_some(Step::Room);
+        let back = kept.course.has_reached(kept.step, Step::Up) && self.is_serving(i);
+        let prelude = match again && kept.out {
+            // Its return was being written, and it came about: it is not taken out once more.
+            true if back => Some(Step::Up),
+            true => Some(Step::Room),
+            false => None,
+        };
         self.servers[i].task = Some(Task { prelude, ..Task::default() });
         self.change(i, |kept| {
             kept.step = step;

@@ -72,7 +72,7 @@ fn a_failure_leaves_the_others_serving_and_says_what_state_each_is_in() {
         (|f| f.stop = true, "stop: exit status 1", true),
         (|f| f.start = true, "start: exit status 1", true),
         (|f| f.sick = true, "it was not healthy within 2m: connection refused", true),
-        (|f| f.stuck = true, "1 requests still ran after 30s of draining", false),
+        (|f| f.stuck = true, "1 request still ran after 30s of draining", false),
         (|f| f.hook = Some(Stage::PreStop), "hook pre_stop: exit status 1", false),
         (|f| f.drain = true, "it could not be drained: the key is gone", false),
     ];
@@ -205,7 +205,7 @@ fn a_batch_waits_for_others_to_serve_and_then_gives_up() {
     let mut rollout = world.rollout(&plan).expect("a release");
     world.run_to(&mut rollout, |action| matches!(action, Action::Start { .. }));
     world.peer(2).ill = true;
-    let reason = "10.0.0.2:8080: without it 1 servers would serve, the minimum is 2".to_owned();
+    let reason = "10.0.0.2:8080: without it 1 server would serve, the minimum is 2".to_owned();
     assert_eq!(world.run(&mut rollout), Outcome::Left { reason });
     assert_eq!(states(&rollout), [State::Done, State::Failed, State::Ready]);
     assert!(!world.trace().contains(&"drain 2".to_owned()));

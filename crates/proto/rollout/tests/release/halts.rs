@@ -217,3 +217,132 @@ fn a_release_that_was_killed_while_it_failed_does_not_go_on_upgrading() {
     assert_eq!(states(&rollout), [State::Failed, State::Ready, State::Ready]);
     assert!(!world.trace().iter().any(|word| word.starts_with("stop")), "{:?}", world.trace());
 }
+
+#[test]
+fn an_interrupt_before_the_first_batch_starts_no_spare() {
+    let mut world = World::new(3, 1);
+    world.hold(2);
+    let text = "[batch]\nsurge = [\"10.0.0.3:8080\"]\n[hooks]\npre_plan = \"x\"";
+    let mut rollout = world.rollout(&plan(text)).expect("a release");
+    world.run_to(&mut rollout, |action| matches!(action, Action::RunHook { .. }));
+    tell(&mut world, &mut rollout, Event::Interrupt);
+    assert_eq!(world.run(&mut rollout), Outcome::Interrupted);
+    assert_eq!(world.trace(), Vec::<String>::new());
+}
+
+#[test]
+fn a_release_with_a_first_hook_is_given_up_as_well() {
+    for (text, code) in [("on_failure = \"leave\"", 2), ("on_failure = \"rollback\"", 1)] {
+        let mut world = World::new(3, 1);
+        world.peer(1).faults.sick = true;
+        let mut rollout = world.rollout(&plan("on_failure = \"leave\"")).expect("a release");
+        assert!(matches!(world.run(&mut rollout), Outcome::Left { .. }));
+        world.forget_trace();
+        let plan = plan(&format!("{text}\n[hooks]\npre_plan = \"x\""));
+        let mut rollout = world.resume(&plan).expect("it can be taken up");
+        rollout.handle(Event::Abort, Moment(world.now));
+        let outcome = world.run(&mut rollout);
+        assert_eq!(outcome.exit_code(), code, "{}", rollout.last_line());
+        let started = world.trace().iter().any(|word| word.starts_with("start"));
+        assert!(!started, "the new version is not tried again: {:?}", world.trace());
+        if code == 1 {
+            assert_eq!(states(&rollout), [State::RolledBack, State::RolledBack, State::Ready]);
+            assert_eq!(rollout.left_out(), Vec::<String>::new());
+        } else {
+            assert_eq!(rollout.left_out(), [address(1)]);
+        }
+    }
+}
+
+#[test]
+fn a_drained_server_of_an_interrupted_release_is_put_back_when_it_is_given_up() {
+    let mut world = World::new(2, 1);
+    let plan = plan("[hooks]\npre_plan = \"x\"");
+    let mut rollout = world.rollout(&plan).expect("a release");
+    world.run_to(&mut rollout, |action| matches!(action, Action::AwaitQuiet { .. }));
+    (world.store_lost, world.unsure) = (true, true);
+    tell(&mut world, &mut rollout, Event::StoreLost);
+    tell(&mut world, &mut rollout, Event::Interrupt);
+    tell(&mut world, &mut rollout, Event::Interrupt);
+    assert_eq!(world.run(&mut rollout), Outcome::Interrupted);
+    world.saved = Some(rollout.progress());
+    (world.store_lost, world.unsure) = (false, false);
+    let mut rollout = world.resume(&plan).expect("it can be taken up");
+    rollout.handle(Event::Abort, Moment(world.now));
+    assert!(matches!(world.run(&mut rollout), Outcome::Left { .. }));
+    assert_eq!(states(&rollout), [State::Ready, State::Ready]);
+    assert!(!world.peer(0).down);
+}
+
+#[test]
+fn a_stopped_server_of_an_interrupted_release_comes_to_its_end_when_it_is_given_up() {
+    let mut world = World::new(2, 1);
+    let plan = plan("[hooks]\npre_plan = \"x\"");
+    let mut rollout = world.rollout(&plan).expect("a release");
+    world.run_to(&mut rollout, |action| matches!(action, Action::Stop { .. }));
+    tell(&mut world, &mut rollout, Event::Interrupt);
+    tell(&mut world, &mut rollout, Event::Interrupt);
+    assert_eq!(world.run(&mut rollout), Outcome::Interrupted);
+    let mut rollout = world.resume(&plan).expect("it can be taken up");
+    rollout.handle(Event::Abort, Moment(world.now));
+    assert!(matches!(world.run(&mut rollout), Outcome::Left { .. }));
+    assert_eq!(states(&rollout), [State::Done, State::Ready], "{}", rollout.last_line());
+}
+
+#[test]
+fn who_gives_up_after_the_last_batch_gets_the_old_version_back() {
+    let mut world = World::new(2, 1);
+    let text = "on_failure = \"rollback\"\n[hooks]\npost_plan = \"smoke test\"";
+    let mut rollout = world.rollout(&plan(text)).expect("a release");
+    world.run_to(&mut rollout, |action| matches!(action, Action::RunHook { .. }));
+    tell(&mut world, &mut rollout, Event::Abort);
+    assert!(matches!(world.run(&mut rollout), Outcome::RolledBack { .. }));
+    assert_eq!(states(&rollout), [State::RolledBack, State::RolledBack]);
+}
+
+/// Everything that can come from outside, after every single command of a release.
+#[test]
+fn whatever_comes_after_any_command_ends_in_a_defined_state() {
+    let cases: [(&str, &[Event]); 7] = [
+        ("an interrupt", &[Event::Interrupt]),
+        ("two interrupts", &[Event::Interrupt, Event::Interrupt]),
+        ("a store that is away for a while", &[Event::StoreLost, Event::StoreBack]),
+        ("an interrupt while the store is away", &[Event::StoreLost, Event::Interrupt, Event::StoreBack]),
+        ("a lost lock", &[Event::LockLost]),
+        ("an abort", &[Event::Abort]),
+        ("an early promotion", &[Event::Promote]),
+    ];
+    let text = "warm = { requests = 3 }\ncanary = [{ percent = 5, pause = \"10s\" }]\n\
+                [batch]\nmax_unavailable = 2\nmin_healthy = 1\nsurge = [\"10.0.0.4:8080\"]\n\
+                [hooks]\npre_plan = \"x\"\npre_stop = \"x\"\npost_plan = \"x\"\n[watch]\nwindow = \"5s\"";
+    for failure in ["leave", "rollback"] {
+        let plan = plan(&format!("on_failure = \"{failure}\"\n{text}"));
+        for (name, events) in cases {
+            for after in 0..250 {
+                let mut world = World::new(4, after as u64);
+                world.hold(3);
+                let mut rollout = world.rollout(&plan).expect("a release");
+                while world.given.len() < after && world.outcome.is_none() {
+                    world.step(&mut rollout);
+                }
+                if world.outcome.is_some() {
+                    break;
+                }
+                world.unsure = name == "a lost lock";
+                for event in events {
+                    tell(&mut world, &mut rollout, event.clone());
+                }
+                let outcome = world.run(&mut rollout);
+                let gone = !matches!(name, "a store that is away for a while" | "an early promotion");
+                assert!(gone || outcome == Outcome::Done, "{name} after {after}: {}", rollout.last_line());
+                if matches!(outcome, Outcome::Done | Outcome::RolledBack { .. }) {
+                    continue;
+                }
+                world.unsure = false;
+                let mut rollout = world.resume(&plan).expect("it can go on");
+                let outcome = world.run(&mut rollout);
+                assert!(outcome.exit_code() < 2, "{name} after {after}, resumed: {}", rollout.last_line());
+            }
+        }
+    }
+}

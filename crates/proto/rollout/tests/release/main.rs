@@ -3,7 +3,9 @@
 mod checks;
 mod endings;
 mod halts;
+mod lines;
 mod plans;
+mod several;
 mod simulation;
 mod watching;
 mod world;

@@ -183,3 +183,77 @@ fn passes_have_to_come_in_a_row() {
     let reason = rollout.progress().servers[0].reason.clone();
     assert!(reason.starts_with("it was not healthy within 2m"), "{reason}");
 }
+
+#[test]
+fn a_crash_is_found_while_the_window_lasts() {
+    for late in [None, Some(0)] {
+        let mut world = World::new(3, 1);
+        world.peer(0).faults.late = late;
+        let mut rollout =
+            world.rollout(&plan("[gate]\nrise = 1\n[watch]\nwindow = \"10m\"")).expect("a release");
+        world.run_to(&mut rollout, |action| matches!(action, Action::Start { .. }));
+        world.peer(0).faults.crash = Some(3_000);
+        let begun = world.now;
+        assert!(matches!(world.run(&mut rollout), Outcome::Left { .. }));
+        assert!(world.now - begun < 10_000, "not only at the end of the window: {} ms", world.now - begun);
+        assert_eq!(states(&rollout), [State::Failed, State::Ready, State::Ready]);
+        let up = rollout.progress().servers[0].reason.contains("the proxies see it as failed");
+        assert!(up || late.is_none(), "{}", rollout.last_line());
+    }
+}
+
+#[test]
+fn proxies_that_have_not_checked_it_again_are_waited_for_but_not_forever() {
+    let mut world = World::new(2, 1);
+    world.peer(0).faults.late = Some(20_000);
+    let mut rollout = world.rollout(&plan(WATCH)).expect("a release");
+    assert_eq!(world.run(&mut rollout), Outcome::Done);
+    assert!(
+        world.notes.iter().any(|note| note.ends_with("the proxies still see it as failed")),
+        "{:?}",
+        world.notes
+    );
+
+    let mut world = World::new(2, 1);
+    world.peer(0).faults.late = Some(u64::MAX / 2);
+    let mut rollout = world.rollout(&plan(WATCH)).expect("a release");
+    let reason =
+        "10.0.0.1:8080: it could not be compared with the others: the proxies still see it as failed"
+            .to_owned();
+    assert_eq!(world.run(&mut rollout), Outcome::Left { reason });
+}
+
+#[test]
+fn a_canary_that_is_promoted_too_early_waits_and_says_so() {
+    let mut world = World::new(3, 1);
+    let mut rollout =
+        world.rollout(&plan("canary = [{ percent = 5, pause = \"manual\" }]")).expect("a release");
+    world.run_to(&mut rollout, |action| matches!(action, Action::Start { .. }));
+    rollout.handle(Event::Promote, Moment(world.now));
+    world.run_to(&mut rollout, |action| matches!(action, Action::Pause { .. }));
+    let text = " promoted too early: no canary pauses now; promote it again when one does";
+    assert!(world.notes.iter().any(|note| note == text), "{:?}", world.notes);
+    for _ in 0..50 {
+        world.step(&mut rollout);
+    }
+    assert_eq!(states(&rollout)[0], State::Watching);
+    rollout.handle(Event::Promote, Moment(world.now));
+    assert_eq!(world.run(&mut rollout), Outcome::Done);
+}
+
+#[test]
+fn a_canary_that_cannot_be_spared_keeps_its_share() {
+    let mut world = World::new(2, 1);
+    let text = "canary = [{ percent = 5, pause = \"manual\" }]\n[batch]\nmin_healthy = 1";
+    let plan = plan(text);
+    let mut rollout = world.rollout(&plan).expect("a release");
+    world.run_to(&mut rollout, |action| matches!(action, Action::Start { .. }));
+    world.kill();
+    // Somebody put it back, and the other one fell ill.
+    world.peer(0).percent = 5;
+    world.forget_drains();
+    world.peer(1).ill = true;
+    let mut rollout = world.resume(&plan).expect("it can go on");
+    assert!(matches!(world.run(&mut rollout), Outcome::Left { .. }));
+    assert_eq!((world.peer(0).percent, world.peer(0).down), (5, false), "{}", rollout.last_line());
+}

@@ -49,6 +49,8 @@ pub(crate) struct Faults {
     pub(crate) drain: bool,
     pub(crate) up: bool,
     pub(crate) barrier: bool,
+    /// The proxies' own checks see it as failed for so long after its start, milliseconds. Absent: they check nothing.
+    pub(crate) late: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -463,7 +465,11 @@ impl World {
             connect_errors: if alive { 0 } else { crashed },
             ..others.clone()
         };
-        Metrics { server, others, state: None }
+        let seen = |late: u64| {
+            let up = alive && self.now >= peer.started + late;
+            if up { PeerState::Up } else { PeerState::Failed }
+        };
+        Metrics { server, others, state: peer.faults.late.map(seen) }
     }
 
     /// Names of what was given out, without probes, hooks, views and documents: `drain 1`.
