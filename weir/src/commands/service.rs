@@ -9,14 +9,16 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use weir_model::Endpoint;
 use weir_model::source::ClientTls;
-use weir_model::{Endpoint, Secret, Store};
 use weir_serve_admin::parse_time;
 use weir_serve_discovery::client::{self, Client};
 use weir_serve_service::{
     BoxFuture, Check, Form, Log, Place, Plan, Proxy, Reply, Row, Stream, Transport, deregister, drain, list,
     register, run,
 };
+
+use super::link::store;
 
 /// The time that was given to a wait is over.
 const OVER: u8 = 3;
@@ -165,6 +167,9 @@ struct Run {
     /// How long the end of requests is waited for at most
     #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = "30s")]
     drain_timeout: Duration,
+    /// The application says by sd_notify when it is ready, instead of the first check, and when it stops
+    #[arg(long)]
+    notify: bool,
     /// What the proxies call the upstream; without it the service's name
     #[arg(long, value_name = "NAME")]
     upstream: Option<String>,
@@ -208,6 +213,8 @@ async fn obey(action: Action) -> Result<ExitCode, String> {
             let mut plan = words.instance.plan()?;
             plan.start_deadline = words.start_deadline;
             plan.drain_timeout = words.drain_timeout;
+            plan.notify = words.notify;
+            plan.supervisor = std::env::var_os("NOTIFY_SOCKET").filter(|socket| !socket.is_empty());
             plan.upstream = words.upstream.unwrap_or_else(|| plan.service.clone());
             plan.command = words.command;
             return Ok(run(plan, registry, proxies, log).await.into());
@@ -289,6 +296,8 @@ impl Instance {
             fall: self.fall,
             start_deadline: Duration::ZERO,
             drain_timeout: Duration::ZERO,
+            notify: false,
+            supervisor: None,
             upstream: self.service.clone(),
             ttl: Duration::from_secs(15),
             command: Vec::new(),
@@ -316,16 +325,19 @@ impl Registry {
 
     fn open(&self) -> Result<Arc<dyn Transport>, String> {
         let token = self.token_file.as_deref().map(super::token).transpose()?;
-        let store = store(&self.registry, token, self.registry_ca.clone())?;
+        let tls = ClientTls { ca: self.registry_ca.clone(), ..ClientTls::default() };
+        let store = store(&self.registry, token, tls)?;
         Ok(Arc::new(Line { client: Client::new(&store, None), headers: HeaderMap::new() }))
     }
 
     /// A registry on this machine has its services at 127.0.0.1.
     fn place(&self) -> Result<Place, String> {
         let hosts =
-            store(&self.registry, None, None)?.endpoints.into_iter().filter_map(|endpoint| match endpoint {
-                Endpoint::Host { host, port } => Some((host, port)),
-                _ => None,
+            store(&self.registry, None, ClientTls::default())?.endpoints.into_iter().filter_map(|endpoint| {
+                match endpoint {
+                    Endpoint::Host { host, port } => Some((host, port)),
+                    _ => None,
+                }
             });
         let hosts: Vec<_> = hosts.collect();
         let here = Place::Address(IpAddr::from([127, 0, 0, 1]));
@@ -345,7 +357,7 @@ impl Proxies {
             headers.insert(AUTHORIZATION, value);
         }
         let open = |address: &String| {
-            let store = store(std::slice::from_ref(address), None, None)?;
+            let store = store(std::slice::from_ref(address), None, ClientTls::default())?;
             Ok(Arc::new(Line { client: Client::new(&store, None), headers: headers.clone() }) as Proxy)
         };
         self.proxy.iter().map(open).collect()
@@ -356,32 +368,6 @@ fn pair(text: &str) -> Result<(String, String), String> {
     let (key, value) =
         text.split_once('=').ok_or_else(|| format!("{text:?} has no =; expected KEY=VALUE"))?;
     Ok((key.to_owned(), value.to_owned()))
-}
-
-/// The store behind addresses that were typed.
-fn store(addresses: &[String], token: Option<Secret>, ca: Option<String>) -> Result<Store, String> {
-    let secured = addresses.iter().filter(|address| address.starts_with("https://")).count();
-    if secured != 0 && secured != addresses.len() {
-        return Err("some addresses are https:// and some are not; expected all of one kind".to_owned());
-    }
-    let endpoints = addresses.iter().map(|address| endpoint(address)).collect::<Result<_, _>>()?;
-    let tls = (secured != 0).then(|| ClientTls { ca, ..ClientTls::default() });
-    Ok(Store { endpoints, token, tls })
-}
-
-fn endpoint(address: &str) -> Result<Endpoint, String> {
-    if let Some(path) = address.strip_prefix("unix:") {
-        return Ok(Endpoint::Unix(path.trim_start_matches("//").to_owned()));
-    }
-    let bare = address.trim_start_matches("https://").trim_start_matches("http://").trim_end_matches('/');
-    let wrong = || format!("address {address:?}; expected HOST:PORT, https://HOST:PORT or unix:PATH");
-    let (host, port) = bare.rsplit_once(':').ok_or_else(wrong)?;
-    let host = host.trim_matches(['[', ']']);
-    let port = port.parse().map_err(|_| wrong())?;
-    if host.is_empty() || host.contains('/') {
-        return Err(wrong());
-    }
-    Ok(Endpoint::Host { host: host.to_owned(), port })
 }
 
 /// The client of stores, as an application's registration asks it.

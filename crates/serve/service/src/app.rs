@@ -3,11 +3,14 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::Path;
 use std::process::{Command, ExitStatus};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::notify;
 
 /// What a shell answers for a program that is not there, and for one that cannot be started.
 pub(crate) const NOT_FOUND: u8 = 127;
@@ -70,12 +73,17 @@ pub(crate) struct App {
 impl App {
     /// Starts it with this process' own input and output, as the leader of a group of its own; it is told to end when this
     /// process dies without a word.
-    pub(crate) fn start(words: &[OsString]) -> Result<Self, (u8, String)> {
+    ///
+    /// `notify`: where it says how it is. It never sees a supervisor's socket, which wants to hear of this process.
+    pub(crate) fn start(words: &[OsString], notify: Option<&Path>) -> Result<Self, (u8, String)> {
         let Some((program, words)) = words.split_first() else {
             return Err((NOT_RUNNABLE, "no command behind --".to_owned()));
         };
         let mut command = Command::new(program);
-        command.args(words).process_group(0);
+        command.args(words).process_group(0).env_remove(notify::VARIABLE);
+        if let Some(path) = notify {
+            command.env(notify::VARIABLE, path);
+        }
         weir_net::end_with_parent(&mut command, weir_net::Signal::Term);
         match command.spawn() {
             Ok(child) => Ok(Self { pid: child.id() }),

@@ -8,7 +8,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::Request;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::plan::Plan;
 
@@ -122,9 +122,18 @@ pub(crate) enum Verdict {
     Failing(String),
 }
 
-/// Probes until nobody listens.
-pub(crate) async fn watch(plan: Plan, verdict: watch::Sender<Verdict>) {
+/// Probes until nobody listens. With `ready` the application itself says when it is well for the first time, and is asked
+/// from then on.
+pub(crate) async fn watch(plan: Plan, verdict: watch::Sender<Verdict>, ready: Option<oneshot::Receiver<()>>) {
     let limit = plan.interval.max(LEAST);
+    if let Some(ready) = ready {
+        verdict.send_replace(Verdict::Starting("the application has not said READY=1".to_owned()));
+        if ready.await.is_err() {
+            return;
+        }
+        verdict.send_replace(Verdict::Passing);
+        tokio::time::sleep(plan.interval).await;
+    }
     let (mut good, mut bad) = (0_u32, 0_u32);
     while !verdict.is_closed() {
         let seen = tokio::time::timeout(limit, plan.check.probe()).await;

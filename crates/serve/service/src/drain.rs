@@ -25,8 +25,14 @@ async fn is_quiet(proxy: &Proxy, upstream: &str, peer: &str) -> Result<bool, Str
     }
     let status: UpstreamStatus = serde_json::from_slice(&reply.accepted()?)
         .map_err(|error| format!("an answer that is not understood: {error}"))?;
-    let peer = status.peers.iter().find(|known| known.address == peer);
-    Ok(peer.is_none_or(|peer| !peer.state.serves() && peer.active == 0))
+    Ok(is_left(&status, peer))
+}
+
+/// A list that came but is not in force everywhere may still send somebody there.
+fn is_left(status: &UpstreamStatus, peer: &str) -> bool {
+    let in_force = status.sources.iter().all(|source| source.applied_index >= source.index);
+    let mut members = status.peers.iter().filter(|known| known.address == peer);
+    in_force && members.all(|peer| !peer.state.serves() && peer.active == 0)
 }
 
 /// Whether this registry answers for a proxy as well.
@@ -67,4 +73,48 @@ pub(crate) async fn quiet(
         }
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const PEER: &str = "10.0.0.7:80";
+
+    fn peer(address: &str, state: &str, active: u32) -> Value {
+        json!({
+            "address": address, "server": address, "weight": 1, "own_weight": null, "backup": false, "state": state,
+            "since": null, "by": null, "reason": "", "expires": null, "active": active, "requests": 9, "failures": 0,
+            "checks": [], "sources": ["consul"],
+        })
+    }
+
+    fn left(index: Option<u64>, applied: Option<u64>, peers: &[Value]) -> bool {
+        let status = json!({
+            "name": "web", "method": "round robin", "change": 7, "panic": false, "peers": peers,
+            "sources": [{
+                "kind": "consul", "endpoint": "10.0.0.1:8500", "index": index, "applied_index": applied, "age_ms": 1,
+                "error": null, "since": null, "remembered": false, "peers": 2, "rejected": [],
+            }],
+        });
+        is_left(&serde_json::from_value(status).expect("a status"), PEER)
+    }
+
+    #[test]
+    fn a_peer_is_left_when_it_serves_nobody_and_gets_nobody() {
+        let other = peer("10.0.0.8:80", "up", 5);
+        assert!(left(Some(7), Some(7), &[peer(PEER, "draining", 0), other.clone()]));
+        assert!(left(Some(7), Some(7), std::slice::from_ref(&other)), "whoever is no member gets nobody");
+        assert!(left(None, None, &[peer(PEER, "draining", 0)]), "a source that does not count");
+        assert!(!left(Some(7), Some(7), &[peer(PEER, "up", 0)]));
+        assert!(!left(Some(7), Some(7), &[peer(PEER, "draining", 1)]));
+        assert!(
+            !left(Some(7), Some(7), &[peer(PEER, "draining", 0), peer(PEER, "draining", 1)]),
+            "two members"
+        );
+        assert!(!left(Some(8), Some(7), &[peer(PEER, "draining", 0)]), "a thread has the old list");
+        assert!(!left(Some(1), None, &[]), "no thread has a list yet");
+    }
 }

@@ -6,6 +6,7 @@ mod check;
 mod drain;
 mod key;
 mod lease;
+mod notify;
 mod orders;
 mod plan;
 mod run;

@@ -43,6 +43,11 @@ pub struct Plan {
     /// Zero: the application may start as slowly as it likes.
     pub start_deadline: Duration,
     pub drain_timeout: Duration,
+    /// The application says by `sd_notify` when it is ready, instead of the first check, and when it stops.
+    pub notify: bool,
+    /// `NOTIFY_SOCKET` as this process was given it, by systemd for instance: it is told of readiness and of the drain. The
+    /// application never sees it.
+    pub supervisor: Option<std::ffi::OsString>,
     /// What proxies call the upstream.
     pub upstream: String,
     /// Of a lease in Consul: at least 10 s.

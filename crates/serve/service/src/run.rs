@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
@@ -12,6 +12,7 @@ use crate::app::{self, App, Event};
 use crate::check::{self, Verdict};
 use crate::drain::{self, Proxy};
 use crate::lease::{Lease, Wish};
+use crate::notify::{Inbox, State, Supervisor};
 use crate::plan::{Instance, Plan};
 use crate::transport::{Log, Transport};
 
@@ -28,6 +29,8 @@ enum Stage {
     Serving,
     /// Nobody new is sent here; the signal that asked for it waits until all is quiet.
     Draining(i32),
+    /// The application ends and has said so; nobody new is sent here meanwhile.
+    Leaving,
     /// The application was told to end.
     Ending,
     /// It was not ready in time.
@@ -45,6 +48,7 @@ struct Running {
     registry: Arc<dyn Transport>,
     proxies: Vec<Proxy>,
     drained: Option<JoinHandle<()>>,
+    supervisor: Supervisor,
     deadline: Instant,
     log: Log,
 }
@@ -62,17 +66,25 @@ pub async fn run(plan: Plan, registry: Arc<dyn Transport>, proxies: Vec<Proxy>, 
             return FAILED;
         }
     };
-    let app = match App::start(&plan.command) {
+    let inbox = match plan.notify.then(Inbox::open).transpose() {
+        Ok(inbox) => inbox,
+        Err(error) => {
+            log(format!("cannot open a socket for the application (--notify): {error}"));
+            return FAILED;
+        }
+    };
+    let app = match App::start(&plan.command, inbox.as_ref().map(Inbox::path).as_deref()) {
         Ok(app) => app,
         Err((code, text)) => {
             log(text);
             return code;
         }
     };
+    let (ready, mut stopping) = listen(inbox, &log);
     let (verdict, mut verdicts) = watch::channel(Verdict::Starting("not asked yet".to_owned()));
-    tokio::spawn(check::watch(plan.clone(), verdict));
+    tokio::spawn(check::watch(plan.clone(), verdict, ready));
     let mut running = Running::new(plan, app, registry, proxies, log);
-    let code = running.follow(&mut events, &mut verdicts).await;
+    let code = running.follow(&mut events, &mut verdicts, &mut stopping).await;
     running.wish.send_replace(Wish::Leave);
     if let Some(kept) = running.kept.take() {
         // It has a limit of its own; a panic in it was told where it happened.
@@ -81,12 +93,26 @@ pub async fn run(plan: Plan, registry: Arc<dyn Transport>, proxies: Vec<Proxy>, 
     code
 }
 
+/// What the application will say: that it is ready, if it is to say so, and that it stops.
+fn listen(inbox: Option<Inbox>, log: &Log) -> (Option<oneshot::Receiver<()>>, oneshot::Receiver<()>) {
+    let (stop, stopping) = oneshot::channel();
+    let Some(inbox) = inbox else { return (None, stopping) };
+    let ((ready, is_ready), log) = (oneshot::channel(), Arc::clone(log));
+    tokio::spawn(async move {
+        if let Err(error) = inbox.read(ready, stop).await {
+            log(format!("the application's socket cannot be read: {error}"));
+        }
+    });
+    (Some(is_ready), stopping)
+}
+
 impl Running {
     fn new(plan: Plan, app: App, registry: Arc<dyn Transport>, proxies: Vec<Proxy>, log: Log) -> Self {
         let (standing_sender, standing) = watch::channel(None);
         let lease = Lease::new(Arc::clone(&registry), plan.clone(), Arc::clone(&log));
         let limit = if plan.start_deadline.is_zero() { FAR } else { plan.start_deadline };
         let (wish, _) = watch::channel(Wish::Serve);
+        let supervisor = Supervisor(plan.supervisor.clone());
         Self {
             plan,
             app,
@@ -98,6 +124,7 @@ impl Running {
             registry,
             proxies,
             drained: None,
+            supervisor,
             deadline: Instant::now() + limit,
             log,
         }
@@ -108,7 +135,9 @@ impl Running {
         &mut self,
         events: &mut UnboundedReceiver<Event>,
         verdicts: &mut watch::Receiver<Verdict>,
+        stopping: &mut oneshot::Receiver<()>,
     ) -> u8 {
+        let mut silent = false;
         loop {
             let timed = matches!(self.stage, Stage::Starting | Stage::Late);
             tokio::select! {
@@ -124,6 +153,12 @@ impl Running {
                 Ok(()) = verdicts.changed() => {
                     let verdict = verdicts.borrow_and_update().clone();
                     self.judged(verdict);
+                }
+                said = &mut *stopping, if !silent => {
+                    silent = true;
+                    if said.is_ok() {
+                        self.leaves();
+                    }
                 }
                 Some(()) = finished(self.drained.as_mut()) => {
                     self.drained = None;
@@ -157,6 +192,7 @@ impl Running {
             _ => {
                 if ends && self.stage == Stage::Starting {
                     self.stage = Stage::Ending;
+                    self.supervisor.tell(State::Stopping, &self.log);
                 }
                 self.app.send(number);
             }
@@ -167,7 +203,9 @@ impl Running {
         match (verdict, self.stage) {
             (Verdict::Passing, Stage::Starting) => {
                 self.stage = Stage::Serving;
-                self.tell(format!("the application (process {}) answers its check", self.app.pid()));
+                let how = if self.plan.notify { "has said READY=1" } else { "answers its check" };
+                self.tell(format!("the application (process {}) {how}", self.app.pid()));
+                self.announce();
                 if let Some((lease, standing)) = self.lease.take() {
                     self.kept = Some(tokio::spawn(lease.keep(self.wish.subscribe(), standing)));
                 }
@@ -201,8 +239,30 @@ impl Running {
         self.app.send(app::TERMINATE);
     }
 
+    /// Tells the supervisor once the instance is registered and serves.
+    fn announce(&self) {
+        let (supervisor, mut standing) = (self.supervisor.clone(), self.standing.clone());
+        let log = Arc::clone(&self.log);
+        tokio::spawn(async move {
+            if standing.wait_for(|standing| *standing == Some(Wish::Serve)).await.is_ok() {
+                supervisor.tell(State::Ready, &log);
+            }
+        });
+    }
+
+    /// The application ends by its own will: nobody new is sent there, and no signal is needed.
+    fn leaves(&mut self) {
+        if matches!(self.stage, Stage::Starting | Stage::Serving) {
+            self.tell("the application has said that it stops (STOPPING=1): it gets no new requests");
+            self.stage = Stage::Leaving;
+            self.wish.send_replace(Wish::Drain);
+            self.supervisor.tell(State::Stopping, &self.log);
+        }
+    }
+
     fn drain(&mut self, number: i32) {
         self.stage = Stage::Draining(number);
+        self.supervisor.tell(State::Stopping, &self.log);
         self.wish.send_replace(Wish::Drain);
         let draining = Draining {
             plan: self.plan.clone(),
