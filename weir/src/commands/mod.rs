@@ -4,7 +4,9 @@ mod check;
 mod config;
 mod directives;
 mod files;
+mod link;
 mod registry;
+mod rollout;
 mod service;
 mod upstream;
 mod vip;
@@ -72,6 +74,11 @@ enum Command {
     ///
     /// `registry { }` in an nginx.conf runs it inside `weir run`. SIGHUP reads tokens and certificates again.
     Registry(registry::Words),
+    /// Release a new version server by server, without a lost request
+    ///
+    /// Each server in turn, or batch by batch: no new requests, wait until the running ones have ended, stop, start,
+    /// check, put back. The first server that fails stops it, and the others serve on.
+    Rollout(Box<rollout::Words>),
     /// Run an application that registers itself, and show or change what is registered
     Service(service::Words),
     /// Say whether configurations are right, and what to do where they are not
@@ -138,9 +145,9 @@ enum Command {
 
 /// Does what the words say.
 pub(crate) fn run() -> ExitCode {
-    let command = CommandLine::parse().command;
+    let command = parse().command;
     let waits = match &command {
-        Command::Run { .. } | Command::Demo { .. } | Command::Registry(_) => true,
+        Command::Run { .. } | Command::Demo { .. } | Command::Registry(_) | Command::Rollout(_) => true,
         Command::Service(words) => words.waits_for_signals(),
         _ => false,
     };
@@ -154,6 +161,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Check { files, json, here, .. } => check::run(&files, json, here),
         Command::Upstream(words) => upstream::run(words),
         Command::Registry(words) => registry::run(&words),
+        Command::Rollout(words) => rollout::run(*words),
         Command::Service(words) => service::run_words(words),
         Command::Vip { name, json, socket } => vip::run(name.as_deref(), socket, json),
         Command::Config { files, json } => config::run(&files, json),
@@ -162,6 +170,19 @@ pub(crate) fn run() -> ExitCode {
         Command::Demo { time, port, ha: false } => demo::run(time, port),
         Command::Lab { words } => with_own_path(|weir| weir_lab::main_with(words, weir)),
     }
+}
+
+/// Exit code 2 of `weir rollout` says that servers are left changed, so words that are wrong end with its code for what
+/// was refused.
+fn parse() -> CommandLine {
+    CommandLine::try_parse().unwrap_or_else(|error| {
+        if error.use_stderr() && std::env::args_os().nth(1).is_some_and(|word| word == "rollout") {
+            // Where not even this can be printed the code says it.
+            let _ = error.print();
+            std::process::exit(i32::from(rollout::REFUSED));
+        }
+        error.exit()
+    })
 }
 
 /// The laboratory runs this very binary.

@@ -83,7 +83,7 @@ pub struct Origin {
     /// `consul`, `etcd3`, ...
     pub kind: String,
     pub endpoint: String,
-    /// Without the slashes at its ends.
+    /// Without a slash at its end.
     pub prefix: String,
 }
 

@@ -49,7 +49,7 @@ pub struct Entry {
 #[derive(Clone, Debug)]
 pub struct Place {
     pub upstream: String,
-    /// Of the servers' keys, `upstreams/web`; slashes at its ends do not count.
+    /// Of the servers' keys, `upstreams/web`; a slash at its end does not count, and but for etcd none at its beginning.
     pub prefix: String,
 }
 
@@ -96,7 +96,11 @@ impl Store {
                 return Err("store kind control has no store; expected consul or etcd".to_owned());
             }
         };
-        let prefix = place.prefix.trim_matches('/');
+        // In etcd a slash before the name is a part of it.
+        let prefix = match kind {
+            StoreKind::Etcd => place.prefix.trim_end_matches('/'),
+            _ => place.prefix.trim_matches('/'),
+        };
         if prefix.is_empty() {
             return Err(
                 "the prefix of the servers' keys is empty; name it with --prefix, as in upstreams/web"

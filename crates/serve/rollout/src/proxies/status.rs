@@ -159,7 +159,7 @@ pub(super) fn origin(name: &str, upstreams: &[Upstream]) -> Result<Origin, Proxy
         let Some(path) = &source.path else {
             return none(format!("the proxies do not say which keys upstream {name} is read from"));
         };
-        let prefix = path.trim_matches('/').to_owned();
+        let prefix = path.trim_end_matches('/').to_owned();
         match &found {
             Some(first) if first.prefix != prefix || first.kind != source.kind => {
                 return none(format!("upstream {name} is read from {} and from {prefix}", first.prefix));

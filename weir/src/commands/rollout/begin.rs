@@ -1,0 +1,247 @@
+//! Begins a release, or goes on with one: the lock, what is there, what the last one left, and then to the end.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use weir_rollout::{Event, Outcome, PeerView, Plan, Progress, Rollout, StoreKind};
+use weir_serve_rollout::{
+    Clock, Display, Ear, Holder, Lock, LockError, Machine, Mouth, Order, Release, StoreError,
+};
+
+use super::open::{self, Opened};
+use super::{Refused, refusal};
+use crate::commands::upstream;
+
+/// The lock of a process that was killed ends by itself within so long.
+const STALE: Duration = Duration::from_secs(25);
+
+/// What `weir rollout NAME` was told besides the plan.
+pub(super) struct How {
+    pub(super) dry_run: bool,
+    pub(super) anew: bool,
+}
+
+/// A new release.
+pub(super) async fn new(
+    mut plan: Plan,
+    how: How,
+    display: Box<dyn Display>,
+    mouth: Mouth,
+    ear: Ear,
+) -> Result<ExitCode, Refused> {
+    plan.check().map_err(refusal)?;
+    let clock = Clock::new();
+    let opened = open::all(&mut plan, &mouth).await?;
+    if how.dry_run {
+        return dry_run(&opened, plan, &mouth, clock).await;
+    }
+    let lock = opened.store.lock(holder(&plan, clock)).await.map_err(refusal)?;
+    ear.open();
+    let begun = async {
+        let last = opened.store.load_progress().await.map_err(refusal)?;
+        if let Some(last) = &last
+            && last.outcome.is_none()
+            && !how.anew
+        {
+            let name = &plan.upstream;
+            return Err(format!(
+                "the last release of {name} was interrupted without a word; go on with it: weir rollout resume {name}; \
+                 bring it to an end: weir rollout abort {name}; or begin this one nevertheless: --anew"
+            ));
+        }
+        let view = opened.proxies.view().await.map_err(refusal)?;
+        let rollout = after(plan.clone(), &view, last.as_ref(), clock)?;
+        check_keys(&opened, &plan, &rollout).await?;
+        let machine = Machine::new(&plan, mouth.output());
+        machine.prepare(&changed(&rollout)).await?;
+        Ok((rollout, machine))
+    };
+    match begun.await {
+        Ok((rollout, machine)) => {
+            Ok(to_the_end(rollout, machine, opened, clock, lock, ear, mouth, display).await)
+        }
+        Err(why) => {
+            lock.release().await.map_err(refusal)?;
+            Err(why)
+        }
+    }
+}
+
+/// What would be done, and whether it can be.
+async fn dry_run(opened: &Opened, plan: Plan, mouth: &Mouth, clock: Clock) -> Result<ExitCode, Refused> {
+    let view = opened.proxies.view().await.map_err(refusal)?;
+    let machine = Machine::new(&plan, mouth.output());
+    let last = opened.store.load_progress().await.map_err(refusal)?;
+    let rollout = after(plan, &view, last.as_ref(), clock)?;
+    let mut text = rollout.plan_text(&view);
+    if let Some(holder) = opened.store.holder().await.map_err(refusal)? {
+        text.push_str(&format!("now: {holder} releases this upstream, so this one would be refused\n"));
+    }
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    check_keys(opened, rollout.plan(), &rollout).await?;
+    machine.prepare(&changed(&rollout)).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A new release; servers that the last one took out and did not put back are its own.
+fn after(plan: Plan, view: &[PeerView], last: Option<&Progress>, clock: Clock) -> Result<Rollout, Refused> {
+    match last {
+        Some(last) => Rollout::after(plan, view, last, clock.now()),
+        None => Rollout::new(plan, view, None, clock.now()),
+    }
+    .map_err(refusal)
+}
+
+/// Every server that is taken out has to have a key, or the release would stop in the middle.
+async fn check_keys(opened: &Opened, plan: &Plan, rollout: &Rollout) -> Result<(), Refused> {
+    if plan.store.kind == StoreKind::Control {
+        return Ok(());
+    }
+    let entries = opened.store.peers().await.map_err(refusal)?;
+    let mut changed = changed(rollout).into_iter();
+    let missing = changed.find(|server| !entries.iter().any(|entry| entry.address == *server));
+    missing.map_or(Ok(()), |server| {
+        let prefix = plan.store.prefix.clone().unwrap_or_default();
+        let key = format!("{}/{server}", prefix.trim_end_matches('/'));
+        Err(StoreError::UnknownServer { server, key }.to_string())
+    })
+}
+
+/// Servers whose software is changed.
+fn changed(rollout: &Rollout) -> Vec<String> {
+    let spare = |server: &String| rollout.plan().batch.surge.contains(server);
+    let rows = rollout.status().into_iter();
+    rows.filter(|row| row.batch.is_some() || spare(&row.server)).map(|row| row.server).collect()
+}
+
+/// Goes on with a release that was interrupted or failed.
+pub(super) async fn resume(
+    plan: Plan,
+    display: Box<dyn Display>,
+    mouth: Mouth,
+    ear: Ear,
+) -> Result<ExitCode, Refused> {
+    again(plan, display, mouth, ear, false).await
+}
+
+/// Gives one up.
+pub(super) async fn abort(
+    mut plan: Plan,
+    display: Box<dyn Display>,
+    mouth: Mouth,
+    ear: Ear,
+) -> Result<ExitCode, Refused> {
+    let store = open::store_only(&mut plan, &mouth).await?;
+    let order = Order::Abort { by: upstream::who() };
+    if let Some(holder) = store.holder().await.map_err(refusal)? {
+        // A process that was killed holds its lock for some seconds more, and reads nothing.
+        if let Ok(text) = super::give(&store, &order, &holder).await {
+            print!("{text}");
+            return Ok(ExitCode::SUCCESS);
+        }
+        if store.holder().await.map_err(refusal)?.as_ref() == Some(&holder) {
+            return Err(format!(
+                "{holder} does not answer; if that process is gone: weir rollout break-lock {}, then abort",
+                plan.upstream
+            ));
+        }
+    }
+    again(plan, display, mouth, ear, true).await
+}
+
+async fn again(
+    mut given: Plan,
+    display: Box<dyn Display>,
+    mouth: Mouth,
+    ear: Ear,
+    abort: bool,
+) -> Result<ExitCode, Refused> {
+    let clock = Clock::new();
+    let name = given.upstream.clone();
+    let store = open::store_only(&mut given, &mouth).await?;
+    let progress = store.load_progress().await.map_err(refusal)?;
+    let progress =
+        progress.ok_or_else(|| format!("there was no release of {name} yet, so none can go on"))?;
+    // Where it is carried out may have changed; what is done has not.
+    let mut plan = progress.plan.clone();
+    if !given.proxies.is_empty() {
+        plan.proxies.clone_from(&given.proxies);
+    }
+    if given.proxy_token_file.is_some() {
+        plan.proxy_token_file.clone_from(&given.proxy_token_file);
+    }
+    plan.proxy_optional |= given.proxy_optional;
+    let prefix = plan.store.prefix.take();
+    plan.store = given.store;
+    plan.store.prefix = prefix.or(plan.store.prefix);
+    let opened = open::all(&mut plan, &mouth).await?;
+    let lock = take_over(&opened, holder(&plan, clock)).await?;
+    ear.open();
+    let begun = async {
+        // Only with the lock is it the last word.
+        let progress = opened.store.load_progress().await.map_err(refusal)?;
+        let view = opened.proxies.view().await.map_err(refusal)?;
+        let rollout = Rollout::new(plan.clone(), &view, progress, clock.now()).map_err(refusal)?;
+        let machine = Machine::new(&plan, mouth.output());
+        if !abort {
+            machine.prepare(&changed(&rollout)).await?;
+        }
+        Ok((rollout, machine))
+    };
+    match begun.await {
+        Ok((mut rollout, machine)) => {
+            if abort {
+                rollout.handle(Event::Abort, clock.now());
+            }
+            Ok(to_the_end(rollout, machine, opened, clock, lock, ear, mouth, display).await)
+        }
+        Err(why) => {
+            lock.release().await.map_err(refusal)?;
+            Err(why)
+        }
+    }
+}
+
+/// The lock, as soon as that of a process that was killed is over.
+async fn take_over(opened: &Opened, own: Holder) -> Result<Lock, Refused> {
+    match opened.store.lock(own.clone()).await {
+        Err(LockError::HeldBy(holder)) => {
+            eprintln!(
+                "weir: {holder} has the lock; if that process is gone, it ends within {} s, which is waited for",
+                STALE.as_secs()
+            );
+            opened.store.lock_within(own, STALE).await.map_err(refusal)
+        }
+        answer => answer.map_err(refusal),
+    }
+}
+
+fn holder(plan: &Plan, clock: Clock) -> Holder {
+    let who = upstream::who();
+    let (who, host) = who.split_once('@').unwrap_or((&who, ""));
+    Holder {
+        who: who.to_owned(),
+        host: host.to_owned(),
+        pid: std::process::id(),
+        since: clock.now(),
+        version: plan.version.new.clone(),
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "a release and everything around it, moved once")]
+async fn to_the_end(
+    rollout: Rollout,
+    machine: Machine,
+    opened: Opened,
+    clock: Clock,
+    lock: Lock,
+    ear: Ear,
+    mouth: Mouth,
+    mut display: Box<dyn Display>,
+) -> ExitCode {
+    let Opened { store, proxies } = opened;
+    let release = Release { rollout, store, proxies, machine, clock, who: upstream::who() };
+    let outcome: Outcome = release.run(lock, ear, mouth, &mut *display).await;
+    ExitCode::from(outcome.exit_code())
+}
