@@ -46,6 +46,27 @@ pub fn program(folder: &Path) -> PathBuf {
     file
 }
 
+/// A proxy with a control API in front of one upstream: `main` stands at the main level, `upstream` in its block.
+pub fn proxy(main: &str, upstream: &str) -> String {
+    crate::support::conf(&format!(
+        "map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}
+         upstream web {{ {upstream} keepalive 32; }}
+         server {{
+             listen 127.0.0.1:PORT;
+             location / {{
+                 proxy_pass http://web;
+                 proxy_http_version 1.1;
+                 proxy_set_header Upgrade $http_upgrade;
+                 proxy_set_header Connection $connection_upgrade;
+             }}
+         }}"
+    ))
+    .replace(
+        "events { }",
+        &format!("state_path DIR/state; admin {{ socket DIR/control.sock; }} {main}\nevents {{ }}"),
+    )
+}
+
 /// Not a test: the application, in the process that [`program`] starts.
 #[test]
 fn application() {

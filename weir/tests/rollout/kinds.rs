@@ -6,7 +6,8 @@ use weir_net::Signal;
 
 use crate::common::{Site, free_port, until};
 use crate::load::instance::Instance;
-use crate::stage::{Fleet, PREFIX, Stage, conf};
+use crate::load::proxy;
+use crate::stage::{Fleet, PREFIX, Stage};
 use crate::stores::{Consul, send};
 
 #[test]
@@ -57,7 +58,7 @@ fn with_an_etcd() {
         assert!(status.expect("etcdctl is installed by ./test").success());
     }
     let upstream = format!("source etcd 127.0.0.1:{client} prefix=/{PREFIX}/;");
-    let server = Site::new(&conf("", &upstream)).start();
+    let server = Site::new(&proxy("", &upstream)).start();
     let stage = Stage { fleet, server, store: client };
     stage.until_all_serve();
     let words = stage.fleet.words("2").into_iter().chain(["--proxy".to_owned(), stage.control()]);
@@ -72,7 +73,7 @@ fn with_an_etcd() {
 fn without_a_store() {
     let fleet = Fleet::start(3);
     let lines: String = fleet.addresses().iter().map(|address| format!("server {address}; ")).collect();
-    let server = Site::new(&conf("", &lines)).start();
+    let server = Site::new(&proxy("", &lines)).start();
     let stage = Stage { fleet, server, store: 0 };
     stage.until_all_serve();
     let state = stage.fleet.path().display().to_string();
@@ -100,4 +101,45 @@ fn without_a_store() {
     assert_eq!(code, 0, "{log}");
     assert_eq!(stage.fleet.versions(), ["2"; 3]);
     assert_eq!(stage.states(), ["up"; 3]);
+}
+
+/// Two proxies read one list: a server is drained when both say so.
+#[test]
+fn with_two_proxies() {
+    let stage = Stage::new(3);
+    let upstream = format!(
+        "upsync 127.0.0.1:{}/v1/kv/{PREFIX}/ upsync_type=consul; upsync_dump_path DIR/dump;",
+        stage.store
+    );
+    let second = Site::new(&proxy("", &upstream)).start();
+    let socket = second.site.file("control.sock");
+    let served = || {
+        let (_, body) = crate::stores::send_to_socket(&socket, "GET", "/v1/upstreams/web", "").ok()?;
+        let body: serde_json::Value = serde_json::from_str(&body).ok()?;
+        (body["peers"].as_array()?.len() == 3).then_some(())
+    };
+    until("the second proxy has the list", served);
+    let control = format!("unix:{}", socket.display());
+    // Whatever server it is, it serves somebody on the second proxy only.
+    let mut clients: Vec<_> = (0..3).map(|_| crate::support::websocket::open(second.site.port)).collect();
+    let (code, log) = stage.release("2", &["--proxy", &control, "--drain-timeout", "300ms"]);
+    assert_eq!(code, 2, "{log}");
+    assert!(log.contains("1 request still ran after 300ms of draining"), "{log}");
+    assert_eq!(stage.fleet.versions(), ["1"; 3], "it was put back");
+    clients.clear();
+    until("nobody is served there", || {
+        let (_, body) = crate::stores::send_to_socket(&socket, "GET", "/v1/upstreams/web", "").ok()?;
+        body.matches("\"active\":0").nth(2).map(drop)
+    });
+    let (code, log) = stage.release("2", &["--proxy", &control]);
+    assert_eq!(code, 0, "{log}");
+    assert_eq!(stage.fleet.versions(), ["2"; 3]);
+    // One that is gone is named, and can be left out.
+    drop(second);
+    let (code, log) = stage.release("3", &["--proxy", &control]);
+    assert_eq!(code, 3, "{log}");
+    assert!(log.contains(&format!("proxy {control} cannot be reached")), "{log}");
+    let (code, log) = stage.release("3", &["--proxy", &control, "--proxy-optional"]);
+    assert_eq!(code, 0, "{log}");
+    assert_eq!(stage.fleet.versions(), ["3"; 3]);
 }

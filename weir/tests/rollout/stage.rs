@@ -10,33 +10,11 @@ use weir_net::{Signal, send_signal};
 
 use crate::common::{Server, Site, free_port, text, until, weir};
 use crate::load::instance::Instance;
-use crate::load::{Load, Mix, program};
+use crate::load::{Load, Mix, program, proxy};
 use crate::stores::{get, put, send_to_socket};
-use crate::support;
 
 /// Of the servers' keys.
 pub(crate) const PREFIX: &str = "upstreams/web";
-
-/// A proxy whose peers are where `origin` says.
-pub(crate) fn conf(main: &str, upstream: &str) -> String {
-    support::conf(&format!(
-        "map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}
-         upstream web {{ {upstream} keepalive 32; }}
-         server {{
-             listen 127.0.0.1:PORT;
-             location / {{
-                 proxy_pass http://web;
-                 proxy_http_version 1.1;
-                 proxy_set_header Upgrade $http_upgrade;
-                 proxy_set_header Connection $connection_upgrade;
-             }}
-         }}"
-    ))
-    .replace(
-        "events { }",
-        &format!("state_path DIR/state; admin {{ socket DIR/control.sock; }} {main}\nevents {{ }}"),
-    )
-}
 
 /// Servers of an application, and the scripts of those who run it.
 pub(crate) struct Fleet {
@@ -152,7 +130,7 @@ impl Stage {
     pub(crate) fn with(servers: usize, store: u16, main: &str, source: &str) -> Stage {
         let fleet = Fleet::start(servers);
         let upstream = format!("upsync {source}; upsync_dump_path DIR/dump;");
-        let server = Site::new(&conf(main, &upstream)).start();
+        let server = Site::new(&proxy(main, &upstream)).start();
         until("the store", || get(store, "/v1/status/leader").ok());
         for address in fleet.addresses() {
             assert_eq!(

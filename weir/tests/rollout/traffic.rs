@@ -152,6 +152,11 @@ fn a_release_that_is_killed_and_resumed_loses_nothing() {
         release.wait();
         let refused = stage.release("9", &[]);
         assert_eq!(refused.0, 3, "{}", refused.1);
+        // Where nobody does it the lock ends by itself, after a while.
+        if version != "4" {
+            let (code, told) = stage.told(&["break-lock"]);
+            assert_eq!(code, 0, "{told}");
+        }
         let (code, log) = stage.told(&["resume"]);
         assert_eq!(code, 0, "{log}");
         assert_eq!(stage.fleet.versions(), [version; 6], "{log}");

@@ -8,30 +8,13 @@ use weir_net::{Signal, send_signal};
 
 use crate::common::{Server, Site, free_port, text, until, weir};
 use crate::load::instance::Instance;
-use crate::load::program;
+use crate::load::{program, proxy};
 use crate::stores::{Consul, get};
 use crate::support::Client;
 use crate::{load, stores, support};
 
-/// A proxy whose peers come from a source.
-fn conf(main: &str, source: &str) -> String {
-    support::conf(&format!(
-        "map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}
-         upstream web {{ upsync {source}; upsync_dump_path DIR/dump; keepalive 32; }}
-         server {{
-             listen 127.0.0.1:PORT;
-             location / {{
-                 proxy_pass http://web;
-                 proxy_http_version 1.1;
-                 proxy_set_header Upgrade $http_upgrade;
-                 proxy_set_header Connection $connection_upgrade;
-             }}
-         }}"
-    ))
-    .replace(
-        "events { }",
-        &format!("state_path DIR/state; admin {{ socket DIR/control.sock; }} {main}\nevents {{ }}"),
-    )
+fn upstream(source: &str) -> String {
+    format!("upsync {source}; upsync_dump_path DIR/dump;")
 }
 
 /// A proxy, and the registry where it finds its peers.
@@ -45,7 +28,7 @@ impl Node {
     pub(crate) fn start() -> Node {
         let registry = free_port();
         let main = format!("registry {{ listen 127.0.0.1:{registry}; data DIR/registry; }}");
-        let server = Site::new(&conf(&main, "registry/v1/kv/web/ upsync_type=consul")).start();
+        let server = Site::new(&proxy(&main, &upstream("registry/v1/kv/web/ upsync_type=consul"))).start();
         until("the registry", || get(registry, "/v1/status/leader").ok());
         Node { server, registry }
     }
@@ -54,7 +37,7 @@ impl Node {
     pub(crate) fn beside_consul(path: &str) -> (Node, Consul) {
         let consul = Consul::start();
         let registry = consul.port;
-        let server = Site::new(&conf("", &format!("127.0.0.1:{registry}{path}"))).start();
+        let server = Site::new(&proxy("", &upstream(&format!("127.0.0.1:{registry}{path}")))).start();
         (Node { server, registry }, consul)
     }
 

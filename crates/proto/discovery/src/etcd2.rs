@@ -34,7 +34,7 @@ const NOT_FOUND: i64 = 100;
 /// `errorCode` of a wait for an index that the store has forgotten: it keeps 1000 events.
 pub const EVENTS_CLEARED: i64 = 401;
 
-/// Reads `GET /v2/keys/PATH?recursive=true`: one key, one peer, at any depth. A path that does not exist has none.
+/// Reads `GET /v2/keys/PATH?recursive=true&sorted=true`: one key, one peer, at any depth. A path that does not exist has none.
 ///
 /// # Errors
 /// When the store says so, or when the body is nothing of the v2 API.

@@ -167,6 +167,25 @@ pub enum Event {
     Abort,
 }
 
+impl Event {
+    /// The command that it answers.
+    #[must_use]
+    pub const fn id(&self) -> Option<u64> {
+        match self {
+            Self::Applied { id, .. }
+            | Self::Reached { id }
+            | Self::Quiet { id, .. }
+            | Self::Ran { id, .. }
+            | Self::Probed { id, .. }
+            | Self::Metrics { id, .. }
+            | Self::View { id, .. }
+            | Self::Saved { id }
+            | Self::Failed { id, .. } => Some(*id),
+            _ => None,
+        }
+    }
+}
+
 /// How a release ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -160,6 +160,13 @@ impl Driver {
         }
     }
 
+    /// Whether what was begun to be started has to be stopped before it is started once more: a command that starts something
+    /// knows nothing of what it started before.
+    #[must_use]
+    pub(crate) const fn stops_before_again(&self) -> bool {
+        matches!(self, Self::Shell(Shell { stop: Some(_), .. }))
+    }
+
     /// Whether it knows how to bring the old version back.
     #[must_use]
     pub const fn can_roll_back(&self) -> bool {

@@ -2,17 +2,18 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::AbortHandle;
 use weir_rollout::{Action, Command, Event, Moment, Note, NoteLevel, Outcome, Rollout, Share, Span};
 
 use crate::clock::Clock;
 use crate::display::Display;
-use crate::lock::Lock;
+use crate::lock::{Holder, Lock};
 use crate::machine::{Machine, Output};
 use crate::order::{self, Order};
 use crate::proxies::Proxies;
@@ -20,6 +21,9 @@ use crate::store::{Store, StoreError, StoreEvent, Tell};
 
 /// How long the end of a release waits for a store that is away.
 const FAREWELL: Duration = Duration::from_secs(10);
+
+/// So many printed lines wait to be shown; a command that prints faster would fill the memory.
+const LINES: usize = 10_000;
 
 /// What reaches a release from outside.
 enum Told {
@@ -31,23 +35,37 @@ enum Told {
 
 /// Where a release is told things.
 #[derive(Clone)]
-pub struct Mouth(UnboundedSender<Told>, Arc<AtomicBool>);
+pub struct Mouth(UnboundedSender<Told>, Arc<Hearing>);
 
 /// What it was told and has not taken in yet.
-pub struct Ear(UnboundedReceiver<Told>, Arc<AtomicBool>);
+pub struct Ear(UnboundedReceiver<Told>, Arc<Hearing>);
+
+/// What both ends know.
+#[derive(Default)]
+struct Hearing {
+    open: AtomicBool,
+    interrupted: Notify,
+    /// Printed lines that were not taken in yet.
+    lines: AtomicUsize,
+}
 
 /// Both ends; the store and the machine of a release get what they tell through from the first one.
 #[must_use]
 pub fn channel() -> (Mouth, Ear) {
     let (sender, receiver) = unbounded_channel();
-    let heard = Arc::new(AtomicBool::new(false));
-    (Mouth(sender, Arc::clone(&heard)), Ear(receiver, heard))
+    let hearing = Arc::new(Hearing::default());
+    (Mouth(sender, Arc::clone(&hearing)), Ear(receiver, hearing))
 }
 
 impl Ear {
     /// From now on what is said waits for the release.
     pub fn open(&self) {
-        self.1.store(true, Ordering::Relaxed);
+        self.1.open.store(true, Ordering::Relaxed);
+    }
+
+    /// Until the first interruption, for whoever does something before the release runs.
+    pub async fn interrupted(&self) {
+        self.1.interrupted.notified().await;
     }
 }
 
@@ -64,19 +82,26 @@ impl Mouth {
     pub fn output(&self) -> Output {
         let mouth = self.clone();
         Arc::new(move |server, line| {
+            let waiting = mouth.1.lines.fetch_add(1, Ordering::Relaxed);
+            if waiting > LINES {
+                mouth.1.lines.fetch_sub(1, Ordering::Relaxed);
+                return;
+            }
+            let line = if waiting == LINES { "weir: lines are left out, they come too fast" } else { line };
             mouth.say(Told::Output { server: server.to_owned(), line: line.to_owned() });
         })
     }
 
     /// Ctrl-C: the first time the batch is finished, the second time the release stops at once.
     pub fn interrupt(&self) {
+        self.1.interrupted.notify_one();
         self.event(Event::Interrupt);
     }
 
     /// Whether there is a release that takes in what is said, or will soon be.
     #[must_use]
     pub fn is_heard(&self) -> bool {
-        self.1.load(Ordering::Relaxed)
+        self.1.open.load(Ordering::Relaxed)
     }
 
     fn event(&self, event: Event) {
@@ -103,16 +128,17 @@ pub struct Release {
 impl Release {
     /// Runs to its end, and lets the lock go.
     pub async fn run(self, lock: Lock, ear: Ear, mouth: Mouth, display: &mut dyn Display) -> Outcome {
-        let listener = tokio::spawn(listen(self.store.clone(), mouth.clone())).abort_handle();
-        let hands = Hands {
+        let listener = listen(self.store.clone(), lock.holder().clone(), mouth.clone());
+        let listener = tokio::spawn(listener).abort_handle();
+        let work = Work {
             store: self.store,
             proxies: self.proxies,
             machine: self.machine,
             clock: self.clock,
             websockets: self.rollout.plan().drain.websockets,
             mouth,
-            running: HashMap::new(),
         };
+        let hands = Hands { work, running: HashMap::new() };
         let mut run = Run { rollout: self.rollout, hands, display };
         let outcome = run.carry_on(ear).await;
         listener.abort();
@@ -141,7 +167,7 @@ impl Run<'_> {
                 }
             }
             self.show();
-            let due = self.rollout.poll_timeout().map(|moment| self.hands.clock.instant(moment));
+            let due = self.rollout.poll_timeout().map(|moment| self.hands.work.clock.instant(moment));
             let told = tokio::select! {
                 told = ear.0.recv() => told,
                 () = at(due) => Some(Told::Event(Event::Tick)),
@@ -156,17 +182,20 @@ impl Run<'_> {
     fn take_in(&mut self, told: Told) {
         let event = match told {
             Told::Event(event) => event,
-            Told::Output { server, line } => return self.display.output(&server, &line),
+            Told::Output { server, line } => {
+                self.hands.work.mouth.1.lines.fetch_sub(1, Ordering::Relaxed);
+                return self.display.output(&server, &line);
+            }
             Told::Store(event) => self.of_store(event),
             Told::Order(order) => match self.of_order(order) {
                 Some(event) => event,
                 None => return,
             },
         };
-        if let Some(id) = answered(&event) {
+        if let Some(id) = event.id() {
             self.hands.running.remove(&id);
         }
-        self.rollout.handle(event, self.hands.clock.now());
+        self.rollout.handle(event, self.hands.work.clock.now());
     }
 
     fn of_store(&mut self, event: StoreEvent) -> Event {
@@ -197,14 +226,14 @@ impl Run<'_> {
             Order::Continue { server, .. } => {
                 let name = server.as_deref().unwrap_or("the server");
                 self.note(NoteLevel::Info, &format!("{by} says that {name} was replaced"));
-                self.hands.machine.replaced(server.as_deref());
+                self.hands.work.machine.replaced(server.as_deref());
                 None
             }
         }
     }
 
     fn note(&mut self, level: NoteLevel, text: &str) {
-        let at = self.hands.clock.now();
+        let at = self.hands.work.clock.now();
         self.display.note(&Note { at, level, server: None, text: text.to_owned() });
     }
 
@@ -212,7 +241,7 @@ impl Run<'_> {
         let upstream = self.rollout.plan().upstream.clone();
         let text = match until {
             Some(until) => {
-                format!("{server} stands at {percent} for {}", until - self.hands.clock.now())
+                format!("{server} stands at {percent} for {}", until - self.hands.work.clock.now())
             }
             None => format!("{server} stands at {percent} until: weir rollout promote {upstream}"),
         };
@@ -223,21 +252,21 @@ impl Run<'_> {
         while let Some(note) = self.rollout.poll_note() {
             self.display.note(&note);
         }
-        self.display.rows(&self.rollout, self.hands.clock.now());
+        self.display.rows(&self.rollout, self.hands.work.clock.now());
     }
 
     /// What is left to do; a store that is away is not waited for without end.
     async fn farewell(&mut self, outcome: &Outcome, who: &str, lock: Lock) {
         if *outcome == Outcome::Done {
             let servers: Vec<String> = self.rollout.status().into_iter().map(|row| row.server).collect();
-            if let Err(problem) = self.hands.machine.clean(&servers).await {
+            if let Err(problem) = self.hands.work.machine.clean(&servers).await {
                 self.note(
                     NoteLevel::Warning,
                     &format!("what was kept for a rollback is still there: {problem}"),
                 );
             }
         }
-        let store = self.hands.store.clone();
+        let store = self.hands.work.store.clone();
         let history = self.rollout.history(who);
         let written = tokio::time::timeout(FAREWELL, async {
             if let Some(history) = &history {
@@ -267,46 +296,20 @@ async fn at(due: Option<tokio::time::Instant>) {
     }
 }
 
-/// The command that an event answers.
-const fn answered(event: &Event) -> Option<u64> {
-    match event {
-        Event::Applied { id, .. }
-        | Event::Reached { id }
-        | Event::Quiet { id, .. }
-        | Event::Ran { id, .. }
-        | Event::Probed { id, .. }
-        | Event::Metrics { id, .. }
-        | Event::View { id, .. }
-        | Event::Saved { id }
-        | Event::Failed { id, .. } => Some(*id),
-        _ => None,
-    }
-}
-
-/// Takes orders until it is ended; an old one, given before this release, is thrown away.
-async fn listen(store: Store, mouth: Mouth) {
-    let mut first = true;
+/// Takes orders until it is ended.
+async fn listen(store: Store, own: Holder, mouth: Mouth) {
     loop {
         // Where the store refuses, whatever the release itself asks of it says so.
-        if let Ok(Some(order)) = store.take_order().await
-            && !first
-        {
+        if let Ok(Some(order)) = store.take_order(&own).await {
             mouth.say(Told::Order(order));
         }
-        first = false;
         tokio::time::sleep(order::PERIOD).await;
     }
 }
 
 /// What does the work.
 struct Hands {
-    store: Store,
-    proxies: Arc<Proxies>,
-    machine: Machine,
-    clock: Clock,
-    /// They keep a server from being quiet.
-    websockets: bool,
-    mouth: Mouth,
+    work: Work,
     running: HashMap<u64, AbortHandle>,
 }
 
@@ -319,29 +322,23 @@ impl Hands {
             }
             return;
         }
-        let work = Work {
-            store: self.store.clone(),
-            proxies: Arc::clone(&self.proxies),
-            machine: self.machine.clone(),
-            clock: self.clock,
-            websockets: self.websockets,
-            mouth: self.mouth.clone(),
-        };
-        let mouth = self.mouth.clone();
+        let work = self.work.clone();
         let task = tokio::spawn(async move {
-            let event = work.carry_out(command).await;
-            mouth.event(event);
+            let mouth = work.mouth.clone();
+            mouth.event(work.carry_out(command).await);
         });
         self.running.insert(id, task.abort_handle());
     }
 }
 
-/// One command that is carried out.
+/// What a command is carried out with.
+#[derive(Clone)]
 struct Work {
     store: Store,
     proxies: Arc<Proxies>,
     machine: Machine,
     clock: Clock,
+    /// They keep a server from being quiet.
     websockets: bool,
     mouth: Mouth,
 }
@@ -443,5 +440,26 @@ fn share(attributes: &mut Map<String, Value>, percent: Share) {
         attributes.remove("percent");
     } else {
         attributes.insert("percent".to_owned(), json!(percent.0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_too_fast_does_not_fill_the_memory() {
+        let (mouth, mut ear) = channel();
+        let output = mouth.output();
+        for _ in 0..3 * LINES {
+            output("", "y");
+        }
+        assert_eq!(ear.0.len(), LINES + 1);
+        let mut last = None;
+        while let Ok(told) = ear.0.try_recv() {
+            last = Some(told);
+        }
+        let Some(Told::Output { line, .. }) = last else { panic!("no line") };
+        assert_eq!(line, "weir: lines are left out, they come too fast");
     }
 }

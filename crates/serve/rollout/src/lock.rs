@@ -66,10 +66,22 @@ pub enum LockError {
 pub(crate) enum Standing {
     /// No lock was asked for.
     None,
-    Held,
+    /// Since this last renewal.
+    Held(Instant),
     /// The session may be over.
     Unsure,
     Lost(String),
+}
+
+impl Standing {
+    /// A process that was stopped for a while holds nothing until it has looked.
+    pub(crate) fn is_known(&self) -> bool {
+        match self {
+            Self::Held(renewed) => renewed.elapsed() < SURE,
+            Self::Unsure => false,
+            Self::None | Self::Lost(_) => true,
+        }
+    }
 }
 
 /// The value of the key.
@@ -86,6 +98,7 @@ struct Slip {
 #[must_use]
 pub struct Lock {
     core: Arc<Core>,
+    holder: Holder,
     claim: Arc<tokio::sync::Mutex<Claim>>,
     renewal: AbortHandle,
 }
@@ -114,6 +127,11 @@ impl Drop for Lock {
 }
 
 impl Lock {
+    /// Who has it.
+    pub(crate) const fn holder(&self) -> &Holder {
+        &self.holder
+    }
+
     /// Lets the lock go at once.
     ///
     /// # Errors
@@ -141,7 +159,7 @@ impl Store {
     /// [`LockError::HeldBy`] with the one who has it.
     pub async fn lock(&self, holder: Holder) -> Result<Lock, LockError> {
         let core = &self.core;
-        let slip = Slip { holder, broken_by: None };
+        let slip = Slip { holder: holder.clone(), broken_by: None };
         let value = document(&core.key("lock"), &slip)?;
         let renewed = Instant::now();
         let session = core.open_session().await?;
@@ -150,10 +168,10 @@ impl Store {
             core.link.patiently(|| core.kv.close(&claim.session)).await?;
             return Err(error);
         }
-        core.standing.send_replace(Standing::Held);
+        core.standing.send_replace(Standing::Held(claim.renewed));
         let claim = Arc::new(tokio::sync::Mutex::new(claim));
         let renewal = tokio::spawn(keep(Arc::clone(core), Arc::clone(&claim))).abort_handle();
-        Ok(Lock { core: Arc::clone(core), claim, renewal })
+        Ok(Lock { core: Arc::clone(core), holder, claim, renewal })
     }
 
     /// The same, and waits for a lock whose process may be gone: its session ends by itself within 20 s.
@@ -283,7 +301,7 @@ async fn keep(core: Arc<Core>, claim: Arc<tokio::sync::Mutex<Claim>>) {
             Ok(Ok(Verdict::Ours)) => {
                 claim.renewed = sent;
                 core.link.heard(None);
-                core.standing.send_replace(Standing::Held);
+                core.standing.send_replace(Standing::Held(sent));
             }
             Ok(Ok(Verdict::Broken(why))) => return core.lose(&claim, why).await,
             Ok(Ok(Verdict::Gone)) => {
@@ -291,7 +309,7 @@ async fn keep(core: Arc<Core>, claim: Arc<tokio::sync::Mutex<Claim>>) {
                 claim.renewed = Instant::now();
                 match core.take(&mut claim).await {
                     Ok(()) => {
-                        core.standing.send_replace(Standing::Held);
+                        core.standing.send_replace(Standing::Held(claim.renewed));
                     }
                     Err(LockError::HeldBy(holder)) => {
                         return core.lose(&claim, format!("{holder} has it")).await;
@@ -306,5 +324,18 @@ async fn keep(core: Arc<Core>, claim: Arc<tokio::sync::Mutex<Claim>>) {
         if claim.renewed.elapsed() >= SURE {
             core.standing.send_replace(Standing::Unsure);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_old_renewal_is_worth_nothing() {
+        let held = Standing::Held(Instant::now());
+        assert!(held.is_known());
+        tokio::time::advance(SURE).await;
+        assert!(!held.is_known());
     }
 }

@@ -112,7 +112,9 @@ impl Machine {
     /// # Errors
     /// What the command, the unit or the engine said.
     pub async fn stop(&self, server: &str, batch: Option<usize>) -> Result<(), String> {
-        self.core.act(Act::Stop, server, batch).await
+        self.core.act(Act::Stop, server, batch).await?;
+        self.core.look_after(server).await;
+        Ok(())
     }
 
     /// Starts the new version, as above. With the external driver it waits until somebody replaced the server.
@@ -214,7 +216,7 @@ impl Core {
                 let Some(command) = command else { return nothing_to_run(act) };
                 let host = plan.ssh.as_deref().map(|host| address.fill(host));
                 let script = Script {
-                    what: act.name(),
+                    what: "the command",
                     text: &address.fill(command),
                     host: host.as_deref(),
                     environment: &environment,
@@ -241,6 +243,24 @@ impl Core {
                         .to_owned())
                 }
             },
+        }
+    }
+
+    /// An old process that goes on holds the port, and may pass for the new version.
+    async fn look_after(&self, server: &str) {
+        let stops = match &self.plan.driver {
+            Driver::Shell(plan) => plan.stop.is_some(),
+            Driver::Systemd(_) | Driver::Docker(_) => true,
+            Driver::External(_) => false,
+        };
+        let Ok(address) = Address::new(server) else { return };
+        if stops && probe::is_open(&self.plan.gate, address).await {
+            let named = !self.plan.gate.expect_header.is_empty() || self.plan.gate.expect_body.is_some();
+            let advice = if named { "" } else { "; let the check expect the new version: --expect-header" };
+            (self.output)(
+                server,
+                &format!("warning: it was stopped, but its port still takes connections{advice}"),
+            );
         }
     }
 

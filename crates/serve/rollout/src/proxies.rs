@@ -40,6 +40,10 @@ pub enum ProxyError {
     None,
     #[error("proxy {proxy} did not serve index {index} in time: {problem}")]
     Late { proxy: String, index: u64, problem: String },
+    #[error(
+        "proxy {proxy} still sends requests to {server}, which has to be drained everywhere; does this proxy read another store, or other keys?"
+    )]
+    Disobeys { proxy: String, server: String },
     #[error("no proxy knows server {server}; look with weir upstream")]
     UnknownServer { server: String },
     #[error("{problem}; name the servers' keys with --prefix, as in upstreams/web")]
@@ -92,6 +96,7 @@ pub struct Proxies {
     upstream: String,
     list: Vec<Proxy>,
     optional: bool,
+    force: bool,
     /// Names of those that were left out at the last question.
     missing: Mutex<Vec<String>>,
 }
@@ -100,7 +105,15 @@ impl Proxies {
     /// `optional`: one that cannot be reached is left out, unless all are.
     #[must_use]
     pub fn new(upstream: &str, list: Vec<Proxy>, optional: bool) -> Self {
-        Self { upstream: upstream.to_owned(), list, optional, missing: Mutex::default() }
+        let force = false;
+        Self { upstream: upstream.to_owned(), list, optional, force, missing: Mutex::default() }
+    }
+
+    /// A proxy refuses to drain the last server that serves, unless this is set: a plan may say that none has to serve.
+    #[must_use]
+    pub fn to_the_last(mut self, force: bool) -> Self {
+        self.force = force;
+        self
     }
 
     /// Those that the last question could not reach and did without; for people.
@@ -122,10 +135,12 @@ impl Proxies {
     }
 
     /// Until nothing runs at the server on any proxy, at most until then. `seen` is told each count; the last one is
-    /// the answer, 0 is quiet. Without `websockets` those are not counted, where a proxy tells them apart.
+    /// the answer, 0 is quiet. Without `websockets` those are not counted, where a proxy tells them apart. A server to
+    /// which new requests may go is not quiet: an index says nothing of a proxy that reads another store.
     ///
     /// # Errors
-    /// When a proxy cannot be reached until the limit, or for 10 s where there is none.
+    /// When a proxy cannot be reached until the limit, or for 10 s where there is none; when one does not hold the server
+    /// for drained for 10 s, or until the limit.
     pub async fn quiet(
         &self,
         server: &str,
@@ -133,7 +148,7 @@ impl Proxies {
         websockets: bool,
         seen: impl Fn(u64),
     ) -> Result<u64, ProxyError> {
-        let mut told = None;
+        let (mut told, mut disobeyed) = (None, None);
         loop {
             let limit = Instant::now() + PATIENCE;
             let upstreams =
@@ -144,8 +159,15 @@ impl Proxies {
             if told.replace(active) != Some(active) {
                 seen(active);
             }
-            if active == 0 || until.is_some_and(|until| Instant::now() >= until) {
-                return Ok(active);
+            let (now, over) = (Instant::now(), until.is_some_and(|until| Instant::now() >= until));
+            match serving(&upstreams, server) {
+                Some(proxy) if over || now >= *disobeyed.get_or_insert(now + PATIENCE) => {
+                    let (proxy, server) = (proxy.name.clone(), server.to_owned());
+                    return Err(ProxyError::Disobeys { proxy, server });
+                }
+                Some(_) => {}
+                None if active == 0 || over => return Ok(active),
+                None => disobeyed = None,
             }
             let pause = Instant::now() + COUNT;
             tokio::time::sleep_until(until.map_or(pause, |until| until.min(pause))).await;
@@ -230,7 +252,11 @@ impl Proxies {
         wish: &Value,
         patience: Duration,
     ) -> Result<(), ProxyError> {
-        ask::order(proxy, &self.upstream, peer, wish, patience).await
+        let mut wish = wish.clone();
+        if self.force && wish["state"] == "drain" {
+            wish["force"] = Value::Bool(true);
+        }
+        ask::order(proxy, &self.upstream, peer, &wish, patience).await
     }
 
     /// All answers, or those of the proxies that can be reached where that is enough.
@@ -249,4 +275,10 @@ impl Proxies {
         *self.missing.lock().unwrap_or_else(PoisonError::into_inner) = missing;
         if good.is_empty() { Err(away.unwrap_or(ProxyError::None)) } else { Ok(good) }
     }
+}
+
+/// A proxy that may send new requests to the server.
+fn serving<'a>(upstreams: &[(&'a Proxy, Upstream)], server: &str) -> Option<&'a Proxy> {
+    let open = |peer: &Peer| peer.is(server) && !peer.state.is_ordered();
+    upstreams.iter().find(|(_, upstream)| upstream.peers.iter().any(open)).map(|(proxy, _)| *proxy)
 }

@@ -265,6 +265,22 @@ impl Store {
         }
         Err(StoreError::Contended { key, rounds: ROUNDS })
     }
+
+    /// Reads it and takes away what was read, never what was set after it.
+    pub(crate) async fn take_word(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let (core, key) = (&self.core, self.core.key(&segment(name)));
+        let mut taken = None;
+        for _ in 0..ROUNDS {
+            let Some(item) = core.link.patiently(|| core.kv.get(&key)).await? else { return Ok(taken) };
+            let word = Some(String::from_utf8_lossy(&item.value).into_owned());
+            if core.link.patiently(|| core.kv.delete(&item)).await? {
+                return Ok(word);
+            }
+            // If it is gone at the next look, an answer was lost and it was taken here.
+            taken = word;
+        }
+        Err(StoreError::Contended { key, rounds: ROUNDS })
+    }
 }
 
 impl Core {
@@ -275,7 +291,7 @@ impl Core {
     /// Waits until it is known whose the lock is.
     pub(crate) async fn fence(&self) -> Result<(), StoreError> {
         let mut standing = self.standing.subscribe();
-        let known = standing.wait_for(|standing| !matches!(standing, Standing::Unsure)).await;
+        let known = standing.wait_for(Standing::is_known).await;
         match known.as_deref() {
             Ok(Standing::Lost(why)) => Err(StoreError::LockLost { why: why.clone() }),
             _ => Ok(()),

@@ -115,12 +115,16 @@ impl Transport for Fake {
 }
 
 fn proxies(fakes: &[&Arc<Fake>], optional: bool) -> Arc<Proxies> {
+    Arc::new(proxies_of(fakes, optional))
+}
+
+fn proxies_of(fakes: &[&Arc<Fake>], optional: bool) -> Proxies {
     let token = Token::new("hush\n");
     let one = |(n, fake): (usize, &&Arc<Fake>)| {
         let transport: Arc<dyn Transport> = Arc::<Fake>::clone(fake);
         Proxy::new(format!("edge-{n}"), transport, Some(&token)).expect("a proxy")
     };
-    Arc::new(Proxies::new("web", fakes.iter().enumerate().map(one).collect(), optional))
+    Proxies::new("web", fakes.iter().enumerate().map(one).collect(), optional)
 }
 
 fn soon() -> Instant {
@@ -186,20 +190,36 @@ async fn a_proxy_that_comes_back_in_time_is_waited_for() {
 
 #[tokio::test(start_paused = true)]
 async fn quiet_is_when_nothing_runs_anywhere() {
-    let one = Arc::new(Fake { ends: true, ..Fake::new(&[(A, json!({ "active": 3 }))]) });
-    let other = Arc::new(Fake {
-        ends: true,
-        ..Fake::new(&[(A, json!({ "active": 1 })), (B, json!({ "active": 90 }))])
-    });
+    let out = |active: u64| json!({ "active": active, "state": "draining" });
+    let one = Arc::new(Fake { ends: true, ..Fake::new(&[(A, out(3))]) });
+    let other = Arc::new(Fake { ends: true, ..Fake::new(&[(A, out(1)), (B, json!({ "active": 90 }))]) });
     let counts = Mutex::new(Vec::new());
     let both = proxies(&[&one, &other], false);
     let seen = |active| counts.lock().expect("no panic").push(active);
     assert_eq!(both.quiet(A, None, true, seen).await, Ok(0));
     assert_eq!(*counts.lock().expect("no panic"), [4, 2, 1, 0]);
-    let busy = Arc::new(Fake::new(&[(A, json!({ "active": 5, "upgraded": 5 }))]));
+    let busy = json!({ "active": 5, "upgraded": 5, "state": "draining" });
+    let busy = Arc::new(Fake::new(&[(A, busy)]));
     let alone = proxies(&[&busy], false);
     assert_eq!(alone.quiet(A, Some(soon()), true, |_| {}).await, Ok(5));
     assert_eq!(alone.quiet(A, Some(soon()), false, |_| {}).await, Ok(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_a_proxy_still_serves_is_not_quiet() {
+    let one = Arc::new(Fake::new(&[(A, json!({ "state": "draining" }))]));
+    let other = Arc::new(Fake::new(&[(A, json!({}))]));
+    let both = proxies(&[&one, &other], false);
+    let disobeys = ProxyError::Disobeys { proxy: "edge-1".to_owned(), server: A.to_owned() };
+    assert_eq!(both.quiet(A, None, true, |_| {}).await, Err(disobeys.clone()));
+    assert_eq!(both.quiet(A, Some(soon()), true, |_| {}).await, Err(disobeys));
+    let (quiet, ()) = tokio::join!(both.quiet(A, None, true, |_| {}), async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        other.peers.lock().expect("no panic").get_mut(A).expect("a peer")["state"] = json!("draining");
+    });
+    assert_eq!(quiet, Ok(0));
+    // Who does not know it sends it nothing.
+    assert_eq!(both.quiet(B, None, true, |_| {}).await, Ok(0));
 }
 
 #[tokio::test]
@@ -302,6 +322,11 @@ async fn without_a_store_the_proxies_are_told_and_a_folder_has_the_rest() {
         assert_eq!(*fake.asked.lock().expect("no panic"), std::slice::from_ref(&order));
     }
     assert_eq!(both.view().await.expect("a view")[0].state, PeerState::Draining);
+    let forced = Arc::new(proxies_of(&[&one], false).to_the_last(true));
+    let third = Store::control("web", forced, folder.path().to_owned(), Arc::clone(&tell));
+    third.change(A, drain).await.expect("a change");
+    let last = one.asked.lock().expect("no panic").last().cloned().expect("an order");
+    assert_eq!(last.2, json!({ "state": "drain", "reason": "release", "force": true }));
     let unknown = store.change(B, drain).await.expect_err("it is not there");
     assert_eq!(unknown.to_string(), "no proxy knows server 10.0.0.2:80; look with weir upstream");
     store.set_word("order", Some("abort")).await.expect("set");

@@ -10,11 +10,14 @@ use weir_serve_rollout::{
 };
 
 use super::open::{self, Opened};
-use super::{Refused, refusal};
+use super::{INTERRUPTED, Refused, refusal};
 use crate::commands::upstream;
 
 /// The lock of a process that was killed ends by itself within so long.
 const STALE: Duration = Duration::from_secs(25);
+
+/// How long a store that is away is waited for when nothing was begun.
+const GOODBYE: Duration = Duration::from_secs(5);
 
 /// What `weir rollout NAME` was told besides the plan.
 pub(super) struct How {
@@ -57,14 +60,11 @@ pub(super) async fn new(
         machine.prepare(&changed(&rollout)).await?;
         Ok((rollout, machine))
     };
-    match begun.await {
+    match unless_interrupted(begun, &ear).await {
         Ok((rollout, machine)) => {
             Ok(to_the_end(rollout, machine, opened, clock, lock, ear, mouth, display).await)
         }
-        Err(why) => {
-            lock.release().await.map_err(refusal)?;
-            Err(why)
-        }
+        Err(end) => let_go(lock, end).await,
     }
 }
 
@@ -93,10 +93,16 @@ fn after(plan: Plan, view: &[PeerView], last: Option<&Progress>, clock: Clock) -
     .map_err(refusal)
 }
 
-/// Every server that is taken out has to have a key, or the release would stop in the middle.
+/// Every server that is taken out has to have a key, or the release would stop in the middle. Where there are none, nothing
+/// can stand in them.
 async fn check_keys(opened: &Opened, plan: &Plan, rollout: &Rollout) -> Result<(), Refused> {
     if plan.store.kind == StoreKind::Control {
-        return Ok(());
+        let slow_start = plan.slow_start.map(|_| {
+            "slow_start is written into the servers' keys, and this upstream has none: leave it out here, and give slow_start= \
+             to its server lines"
+                .to_owned()
+        });
+        return slow_start.map_or(Ok(()), Err);
     }
     let entries = opened.store.peers().await.map_err(refusal)?;
     let mut changed = changed(rollout).into_iter();
@@ -127,12 +133,12 @@ pub(super) async fn resume(
 
 /// Gives one up.
 pub(super) async fn abort(
-    mut plan: Plan,
+    plan: Plan,
     display: Box<dyn Display>,
     mouth: Mouth,
     ear: Ear,
 ) -> Result<ExitCode, Refused> {
-    let store = open::store_only(&mut plan, &mouth).await?;
+    let store = open::store_only(&mut plan.clone(), &mouth).await?;
     let order = Order::Abort { by: upstream::who() };
     if let Some(holder) = store.holder().await.map_err(refusal)? {
         // A process that was killed holds its lock for some seconds more, and reads nothing.
@@ -159,14 +165,16 @@ async fn again(
 ) -> Result<ExitCode, Refused> {
     let clock = Clock::new();
     let name = given.upstream.clone();
+    // Finding the store may complete this list, and the release has one of its own.
+    let named = given.proxies.clone();
     let store = open::store_only(&mut given, &mouth).await?;
     let progress = store.load_progress().await.map_err(refusal)?;
     let progress =
         progress.ok_or_else(|| format!("there was no release of {name} yet, so none can go on"))?;
     // Where it is carried out may have changed; what is done has not.
     let mut plan = progress.plan.clone();
-    if !given.proxies.is_empty() {
-        plan.proxies.clone_from(&given.proxies);
+    if !named.is_empty() {
+        plan.proxies = named;
     }
     if given.proxy_token_file.is_some() {
         plan.proxy_token_file.clone_from(&given.proxy_token_file);
@@ -189,18 +197,36 @@ async fn again(
         }
         Ok((rollout, machine))
     };
-    match begun.await {
+    match unless_interrupted(begun, &ear).await {
         Ok((mut rollout, machine)) => {
             if abort {
                 rollout.handle(Event::Abort, clock.now());
             }
             Ok(to_the_end(rollout, machine, opened, clock, lock, ear, mouth, display).await)
         }
-        Err(why) => {
-            lock.release().await.map_err(refusal)?;
-            Err(why)
-        }
+        Err(end) => let_go(lock, end).await,
     }
+}
+
+/// A signal ends what comes before the first change.
+async fn unless_interrupted<T>(
+    begun: impl Future<Output = Result<T, Refused>>,
+    ear: &Ear,
+) -> Result<T, Option<Refused>> {
+    tokio::select! {
+        begun = begun => begun.map_err(Some),
+        () = ear.interrupted() => Err(None),
+    }
+}
+
+/// Refused, or interrupted, while the lock was held. Where the store does not answer the lock ends by itself.
+async fn let_go(lock: Lock, end: Option<Refused>) -> Result<ExitCode, Refused> {
+    let _ = tokio::time::timeout(GOODBYE, lock.release()).await;
+    if let Some(why) = end {
+        return Err(why);
+    }
+    eprintln!("weir: interrupted: nothing was changed");
+    Ok(ExitCode::from(INTERRUPTED))
 }
 
 /// The lock, as soon as that of a process that was killed is over.

@@ -288,7 +288,7 @@ async fn order(at: At, order: Order, mouth: &Mouth) -> Result<String, Refused> {
 const READ: Duration = Duration::from_secs(15);
 
 async fn give(store: &weir_serve_rollout::Store, order: &Order, holder: &Holder) -> Result<String, Refused> {
-    store.give_order(order).await.map_err(refusal)?;
+    store.give_order(order, holder).await.map_err(refusal)?;
     let taken = async {
         while !store.order_was_taken().await.map_err(refusal)? {
             tokio::time::sleep(Duration::from_millis(100)).await;

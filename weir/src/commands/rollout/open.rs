@@ -129,12 +129,7 @@ fn store(plan: &Plan, proxies: &Arc<Proxies>, mouth: &Mouth) -> Result<Store, St
         return Ok(Store::control(&plan.upstream, Arc::clone(proxies), folder, mouth.tell()));
     }
     let token = keys.token_file.as_deref().map(token).transpose()?;
-    let tls = ClientTls {
-        ca: keys.ca_file.clone(),
-        identity: keys.cert_file.clone().zip(keys.key_file.clone()),
-        server_name: None,
-    };
-    let line = Arc::new(Line(Client::new(&link::store(&addresses(plan), None, tls)?, None)));
+    let line = Arc::new(Line(Client::new(&link::store(&addresses(plan), None, tls(plan))?, None)));
     let prefix = keys.prefix.clone().unwrap_or_default();
     let place = Place { upstream: plan.upstream.clone(), prefix };
     Store::new(keys.kind, line, token.as_ref(), place, mouth.tell())
@@ -147,28 +142,49 @@ fn proxies(plan: &Plan) -> Result<Proxies, String> {
         // A node that is asked at its registry's address looks at the registry's tokens.
         let shared = addresses(plan).contains(address);
         let token = own.as_ref().or(of_store.as_ref().filter(|_| shared));
-        Proxy::new(address, transport(address)?, token)
+        let tls = if shared { tls(plan) } else { ClientTls::default() };
+        Proxy::new(address, transport(address, tls)?, token)
     });
-    Ok(Proxies::new(&plan.upstream, list.collect::<Result<_, String>>()?, plan.proxy_optional))
+    let list = list.collect::<Result<_, String>>()?;
+    let none_has_to_serve = plan.batch.min_healthy.is_some_and(|least| least.ceil(1) == 0);
+    Ok(Proxies::new(&plan.upstream, list, plan.proxy_optional).to_the_last(none_has_to_serve))
 }
 
-fn transport(address: &str) -> Result<Arc<dyn Transport>, String> {
-    let store = link::store(&[address.to_owned()], None, ClientTls::default())?;
+fn transport(address: &str, tls: ClientTls) -> Result<Arc<dyn Transport>, String> {
+    let store = link::store(&[address.to_owned()], None, tls)?;
     Ok(Arc::new(Line(Client::new(&store, None))))
+}
+
+/// How the store is talked to, where it is https://.
+fn tls(plan: &Plan) -> ClientTls {
+    let keys = &plan.store;
+    ClientTls {
+        ca: keys.ca_file.clone(),
+        identity: keys.cert_file.clone().zip(keys.key_file.clone()),
+        server_name: None,
+    }
 }
 
 /// Nodes whose registry is the store answer for their proxy there as well; else the node of this machine.
 async fn default_proxies(plan: &Plan) -> Result<Vec<String>, String> {
-    let mut found = Vec::new();
+    let (mut found, mut away) = (Vec::new(), None);
     if plan.store.kind == StoreKind::Consul {
         for address in addresses(plan) {
-            let line = transport(&address)?;
+            let line = transport(&address, tls(plan))?;
             let headers = headers(plan)?;
-            let answer = line.send(Method::GET, "/v1/weir/version", headers, Bytes::new(), KNOCK).await;
-            if answer.is_ok_and(|reply| reply.status == 200 && has_proxy(&reply.body)) {
-                found.push(address);
+            match line.send(Method::GET, "/v1/weir/version", headers, Bytes::new(), KNOCK).await {
+                Ok(reply) if reply.status == 200 && has_proxy(&reply.body) => found.push(address),
+                Ok(_) => {}
+                Err(problem) => away = Some(format!("{address}: {problem}")),
             }
         }
+    }
+    // One of them that serves on unseen would lose requests.
+    if let Some(away) = away.filter(|_| !found.is_empty() && !plan.proxy_optional) {
+        return Err(format!(
+            "whether this node is a proxy of the upstream as well cannot be seen: {away}; start it, name the proxies with \
+             --proxy, or go on without it with --proxy-optional"
+        ));
     }
     if found.is_empty() {
         found.push(format!("unix:{}", upstream::local_socket()?));

@@ -14,17 +14,7 @@ const LOOKS: u32 = 3;
 
 impl Rollout {
     pub(super) fn answer(&mut self, event: Event) {
-        let id = match &event {
-            Event::Applied { id, .. }
-            | Event::Reached { id }
-            | Event::Quiet { id, .. }
-            | Event::Ran { id, .. }
-            | Event::Probed { id, .. }
-            | Event::Metrics { id, .. }
-            | Event::View { id, .. }
-            | Event::Failed { id, .. } => *id,
-            _ => return,
-        };
+        let Some(id) = event.id() else { return };
         if self.hook == Some(id) {
             return self.plan_hook_ran(event);
         }

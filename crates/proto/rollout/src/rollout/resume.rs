@@ -70,7 +70,10 @@ impl Rollout {
         if kept.course == Course::Upgrade && !kept.touched && self.failure.is_some() {
             return self.go_home(i);
         }
-        let (step, again) = entry(kept.course, kept.step);
+        let (mut step, again) = entry(kept.course, kept.step);
+        if step == Step::Start && kept.course == Course::Upgrade && self.plan.driver.stops_before_again() {
+            step = Step::Stop;
+        }
         let back = kept.course.has_reached(kept.step, Step::Up) && self.is_serving(i);
         let prelude = match again && kept.out {
             // Its return was being written, and it came about: it is not taken out once more.

@@ -47,7 +47,8 @@ async fn list(
     headers: &HeaderMap,
 ) -> Result<u64, String> {
     let limit = AT_ONCE.min(follower.source.timeout.duration());
-    let path = with_query(path, "recursive=true");
+    // Without it the order is another one at each question, and each would be a change.
+    let path = with_query(path, "recursive=true&sorted=true");
     let question = client.send(Method::GET, &path, headers.clone(), Bytes::new(), limit);
     let reply = follower.meanwhile(question).await.map_err(|error| error.to_string())?;
     let index = number(&reply.headers, "x-etcd-index");

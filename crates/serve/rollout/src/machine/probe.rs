@@ -37,6 +37,13 @@ pub(crate) async fn through(gate: &Gate, url: &str) -> Result<(), String> {
     reply.and_then(|reply| judge(&plain, &reply, None, false)).map_err(|problem| format!("{url}: {problem}"))
 }
 
+/// Whether somebody takes connections at the port of the check.
+pub(crate) async fn is_open(gate: &Gate, address: Address<'_>) -> bool {
+    const LIMIT: Duration = Duration::from_millis(500);
+    let target = target(address, gate.port);
+    timeout(LIMIT, target.connect()).await.is_ok_and(|connected| connected.is_ok())
+}
+
 /// The requests that warm a server up.
 pub(crate) async fn warm(plan: &Plan, warm: &Warm, address: Address<'_>) -> Result<(), String> {
     let (gate, target) = (&plan.gate, &target(address, None));

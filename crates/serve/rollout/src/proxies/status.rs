@@ -159,6 +159,8 @@ pub(super) fn origin(name: &str, upstreams: &[Upstream]) -> Result<Origin, Proxy
         let Some(path) = &source.path else {
             return none(format!("the proxies do not say which keys upstream {name} is read from"));
         };
+        // In etcd a slash before the name is a part of it.
+        let path = if source.kind == "etcd3" { path } else { path.trim_start_matches('/') };
         let prefix = path.trim_end_matches('/').to_owned();
         match &found {
             Some(first) if first.prefix != prefix || first.kind != source.kind => {

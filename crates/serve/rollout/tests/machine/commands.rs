@@ -48,11 +48,11 @@ async fn a_failure_says_how_it_ended_with_its_last_lines() {
     let (machine, _) = machine(&shell("seq 1 30; exit 3", "stop = 'kill -9 $$'\nrollback = 'exit 4'"));
     let error = machine.start(SERVER, None).await.expect_err("it fails");
     let lines: String = (11..=30).map(|n| format!("\n  {n}")).collect();
-    assert_eq!(error, format!("start ended with exit status: 3; its last lines:{lines}"));
+    assert_eq!(error, format!("the command ended with exit status: 3; its last lines:{lines}"));
     let error = machine.stop(SERVER, None).await.expect_err("it fails");
-    assert_eq!(error, "stop ended with signal: 9 (SIGKILL); it printed nothing");
+    assert_eq!(error, "the command ended with signal: 9 (SIGKILL); it printed nothing");
     let error = machine.rollback(SERVER, None).await.expect_err("it fails");
-    assert_eq!(error, "rollback ended with exit status: 4; it printed nothing");
+    assert_eq!(error, "the command ended with exit status: 4; it printed nothing");
 }
 
 #[tokio::test]
@@ -62,7 +62,9 @@ async fn a_command_that_takes_too_long_is_ended_with_all_that_it_started() {
     let child = told.after("child ");
     assert_eq!(
         error,
-        format!("start did not end within 500ms: it was ended by SIGTERM; its last lines:\n  child {child}")
+        format!(
+            "the command did not end within 500ms: it was ended by SIGTERM; its last lines:\n  child {child}"
+        )
     );
     until("end of the child", || !runs(&child)).await;
 }
@@ -75,7 +77,9 @@ async fn a_command_that_does_not_want_to_end_is_killed() {
     let pid = told.after("pid ");
     assert_eq!(
         error,
-        format!("start did not end within 500ms: it was ended by SIGKILL; its last lines:\n  pid {pid}")
+        format!(
+            "the command did not end within 500ms: it was ended by SIGKILL; its last lines:\n  pid {pid}"
+        )
     );
     until("end of the shell", || !runs(&pid)).await;
 }

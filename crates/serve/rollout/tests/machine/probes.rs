@@ -104,7 +104,7 @@ async fn another_process_on_the_port_is_found() {
     let (machine, _) = machine(&gate(&text));
     let server = at(old.port);
     let error = machine.start(&server, None).await.expect_err("the old one has the port");
-    assert!(error.starts_with("start ended with exit status: 1; its last lines:\n"), "{error}");
+    assert!(error.starts_with("the command ended with exit status: 1; its last lines:\n"), "{error}");
     assert!(error.to_lowercase().contains("address already in use"), "{error}");
     let error = machine.probe(&server, None, false).await.expect_err("the old version answers");
     assert_eq!(error, "answered 200 without \"version 7\" in the body; the body begins with \"version 6\"");

@@ -42,9 +42,9 @@ async fn a_failure_there_is_told_from_one_of_ssh() {
     let (machine, _) = machine(&shell("echo no; exit 255", ""));
     let machine = machine.with_path(programs.path());
     let error = machine.start(SERVER, None).await.expect_err("it fails");
-    assert_eq!(error, "start ended with exit status: 255; its last lines:\n  no");
+    assert_eq!(error, "the command ended with exit status: 255; its last lines:\n  no");
     let error = machine.start("10.0.0.9:80", None).await.expect_err("no such host");
-    let expected = "start cannot be run: ssh to deploy@10.0.0.9 failed; its last lines:\n  \
+    let expected = "the command cannot be run: ssh to deploy@10.0.0.9 failed; its last lines:\n  \
                     ssh: connect to host 10.0.0.9 port 22: No route to host";
     assert_eq!(error, expected);
     let servers = [SERVER.to_owned(), "10.0.0.9:80".to_owned()];
@@ -74,7 +74,7 @@ async fn a_command_there_that_takes_too_long_is_ended_there() {
     let error = machine.with_path(programs.path()).start(SERVER, None).await.expect_err("it takes too long");
     let child = told.after("child ");
     let expected = format!(
-        "start did not end within 1s: timeout ended it on deploy@10.0.0.1; its last lines:\n  child {child}"
+        "the command did not end within 1s: timeout ended it on deploy@10.0.0.1; its last lines:\n  child {child}"
     );
     assert_eq!(error, expected);
     until("end of the child", || !runs(&child)).await;

@@ -185,7 +185,9 @@ impl Real {
     /// A store of upstream `web`, and what it tells.
     pub fn store(&self) -> (Store, UnboundedReceiver<StoreEvent>) {
         let (sender, events) = unbounded_channel();
-        let place = Place { upstream: "web".to_owned(), prefix: "/upstreams/web/".to_owned() };
+        // In etcd a slash before the name would be a part of it.
+        let slash = if self.kind == StoreKind::Etcd { "" } else { "/" };
+        let place = Place { upstream: "web".to_owned(), prefix: format!("{slash}upstreams/web/") };
         let tell = Arc::new(move |event| {
             let _ = sender.send(event);
         });
