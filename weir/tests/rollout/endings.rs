@@ -95,7 +95,7 @@ fn two_releases_at_once() {
     let mut words = stage.fleet.words("2");
     let at = words.iter().position(|word| word == "--start").expect("it is there");
     words[at + 1] = format!(
-        "while ! [ -e {0}/go ]; do sleep 0.02; done; {1}",
+        "while [ -d {0} ] && ! [ -e {0}/go ]; do sleep 0.02; done; {1}",
         stage.fleet.path().display(),
         words[at + 1]
     );

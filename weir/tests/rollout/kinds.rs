@@ -84,7 +84,7 @@ fn without_a_store() {
         "--store-folder".to_owned(),
         format!("{state}/rollout"),
     ]);
-    let wait = format!("post_drain=while ! [ -e {state}/go ]; do sleep 0.02; done");
+    let wait = format!("post_drain=while [ -d {state} ] && ! [ -e {state}/go ]; do sleep 0.02; done");
     words.extend(["--hook".to_owned(), wait]);
     let mut release = stage.spawn("release", words);
     let first = stage.fleet.addresses()[0].clone();

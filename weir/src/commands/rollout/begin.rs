@@ -142,7 +142,7 @@ pub(super) async fn abort(
     let order = Order::Abort { by: upstream::who() };
     if let Some(holder) = store.holder().await.map_err(refusal)? {
         // A process that was killed holds its lock for some seconds more, and reads nothing.
-        if let Ok(text) = super::give(&store, &order, &holder).await {
+        if let Ok(Some(text)) = super::give(&store, &order, &holder).await {
             print!("{text}");
             return Ok(ExitCode::SUCCESS);
         }

@@ -281,19 +281,37 @@ async fn order(at: At, order: Order, mouth: &Mouth) -> Result<String, Refused> {
     let Some(holder) = store.holder().await.map_err(refusal)? else {
         return Err(format!("no release of {} runs; look with: weir rollout status {0}", plan.upstream));
     };
-    give(&store, &order, &holder).await
+    match give(&store, &order, &holder).await? {
+        Some(text) => Ok(text),
+        // It saw the new server itself.
+        None if matches!(order, Order::Continue { .. }) => {
+            Ok(format!("{holder} went on without it, and the release is over\n"))
+        }
+        None => Err(format!(
+            "{holder} ended before it read the order; look with: weir rollout status {}",
+            plan.upstream
+        )),
+    }
 }
 
 /// How long a release may take to read an order.
 const READ: Duration = Duration::from_secs(15);
 
-async fn give(store: &weir_serve_rollout::Store, order: &Order, holder: &Holder) -> Result<String, Refused> {
+/// What became of it; absent: the release ended before it read the order.
+async fn give(
+    store: &weir_serve_rollout::Store,
+    order: &Order,
+    holder: &Holder,
+) -> Result<Option<String>, Refused> {
     store.give_order(order, holder).await.map_err(refusal)?;
     let taken = async {
         while !store.order_was_taken().await.map_err(refusal)? {
+            if store.holder().await.map_err(refusal)?.as_ref() != Some(holder) {
+                return Ok(None);
+            }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        Ok(format!("{holder} was told\n"))
+        Ok(Some(format!("{holder} was told\n")))
     };
     tokio::time::timeout(READ, taken).await.unwrap_or_else(|_| {
         Err(format!(
