@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::task::AbortHandle;
@@ -22,11 +22,14 @@ pub(super) struct Api {
     hub: Arc<Hub>,
     log: Log,
     serving: Option<AbortHandle>,
+    /// Answers at the registry's addresses, by the tokens of the moment.
+    guest: Arc<Mutex<Guest>>,
 }
 
 impl Api {
     pub(super) fn new(hub: Arc<Hub>, log: Log) -> Api {
-        Api { hub, log, serving: None }
+        let guest = Guest::new(Options::default(), Asked(Arc::clone(&hub)));
+        Api { hub, log, serving: None, guest: Arc::new(Mutex::new(guest)) }
     }
 
     /// Serves on these sockets, and on the ones before no more. Whoever waits for an answer asks again.
@@ -38,6 +41,8 @@ impl Api {
         }
         let tokens = Tokens { write: admin.write_token.clone(), read: admin.read_token.clone() };
         let (asked, log) = (Asked(Arc::clone(&self.hub)), Arc::clone(&self.log));
+        let guest = Guest::new(Options { tokens: tokens.clone() }, asked.clone());
+        *self.guest.lock().unwrap_or_else(PoisonError::into_inner) = guest;
         let serving = tokio::task::spawn_local(async move {
             if let Err(error) = weir_serve_admin::serve(listeners, Options { tokens }, asked).await {
                 log(Level::Error, format!("the control API is not served: {error}"));
@@ -46,14 +51,14 @@ impl Api {
         self.serving = Some(serving.abort_handle());
         Ok(())
     }
+
+    /// The same API for those who ask it at the registry's addresses.
+    pub(super) fn mount(&self) -> Arc<dyn Mount> {
+        Arc::new(Mounted(Arc::clone(&self.guest)))
+    }
 }
 
-/// The same API for those who ask it at the registry's addresses.
-pub(super) fn mount(hub: Arc<Hub>) -> Arc<dyn Mount> {
-    Arc::new(Mounted(Guest::new(Options::default(), Asked(hub))))
-}
-
-struct Mounted(Guest);
+struct Mounted(Arc<Mutex<Guest>>);
 
 impl Mount for Mounted {
     fn paths(&self) -> &[&str] {
@@ -65,7 +70,10 @@ impl Mount for Mounted {
         connection: Box<dyn Io + 'a>,
         visitor: Visitor,
     ) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
-        Box::pin(self.0.serve(connection, visitor.address, visitor.may_write))
+        let guest = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Box::pin(async move {
+            guest.serve(connection, visitor.address, visitor.vouched, visitor.may_write).await;
+        })
     }
 }
 

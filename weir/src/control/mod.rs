@@ -123,9 +123,10 @@ impl Control {
                 let large = Rc::new(Cell::new(false));
                 tokio::task::spawn_local(take_updates(Arc::clone(&hub), updated, Rc::clone(&large)));
                 tokio::task::spawn_local(tidy(large));
+                let api = Api::new(Arc::clone(&hub), Arc::clone(&log));
                 let body = Body {
-                    api: Api::new(Arc::clone(&hub), Arc::clone(&log)),
-                    registry: Registry::new(Arc::clone(&log), api::mount(Arc::clone(&hub))),
+                    registry: Registry::new(Arc::clone(&log), api.mount()),
+                    api,
                     discovery: None,
                     hub,
                     folder,

@@ -14,7 +14,8 @@ struct Hold {
 
 /// Three servers, one after the other, held in the first one.
 fn holds(stage: &Stage) -> Vec<Hold> {
-    let wait = format!("while [ -d {0} ] && ! [ -e {0}/go ]; do sleep 0.02; done", stage.fleet.path().display());
+    let wait =
+        format!("while [ -d {0} ] && ! [ -e {0}/go ]; do sleep 0.02; done", stage.fleet.path().display());
     let hook = |name: &str| vec!["--hook".to_owned(), format!("{name}={wait}")];
     vec![
         Hold { shown: "DRAINED", words: hook("post_drain") },
@@ -119,7 +120,10 @@ fn one_that_was_killed_can_be_given_up() {
         shown: "STARTING",
         words: vec![
             "--hook".to_owned(),
-            format!("post_start=while [ -d {0} ] && ! [ -e {0}/go ]; do sleep 0.02; done", stage.fleet.path().display()),
+            format!(
+                "post_start=while [ -d {0} ] && ! [ -e {0}/go ]; do sleep 0.02; done",
+                stage.fleet.path().display()
+            ),
         ],
     };
     let mut release = begin(&stage, "2", &hold);

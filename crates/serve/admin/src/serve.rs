@@ -101,12 +101,13 @@ impl Guest {
         Guest { router: router(control, options.tokens) }
     }
 
-    /// One request and its answer. That listener has found that the client may read, and whether it may change something.
-    pub async fn serve<S>(&self, stream: S, address: Option<IpAddr>, may_write: bool)
+    /// One request and its answer. `vouched`: that listener has seen a token for reads; `may_write`: one for changes. Without
+    /// them the tokens of this API count.
+    pub async fn serve<S>(&self, stream: S, address: Option<IpAddr>, vouched: bool, may_write: bool)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let origin = Origin::Admitted { address, may_write };
+        let origin = Origin::Admitted { address, vouched, may_write };
         let service = TowerToHyperService::new(self.router.clone().layer(Extension(origin)));
         let connection = builder().keep_alive(false).serve_connection(TokioIo::new(stream), service);
         // A client that goes away or speaks something else is its own affair.

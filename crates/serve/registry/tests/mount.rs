@@ -34,7 +34,10 @@ impl Mount for Echo {
                 read.extend_from_slice(&bytes[..count]);
             }
             let line = String::from_utf8_lossy(&read).lines().next().unwrap_or_default().to_owned();
-            let body = format!("{line} of {:?}, may write: {}", visitor.address, visitor.may_write);
+            let body = format!(
+                "{line} of {:?}, vouched: {}, may write: {}",
+                visitor.address, visitor.vouched, visitor.may_write
+            );
             let answer = format!(
                 "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
                 body.len()
@@ -74,7 +77,8 @@ fn start(change: impl FnOnce(&mut Registry)) -> Mounted {
 fn it_gets_its_requests_and_no_others() {
     let registry = start(|_| {});
     let answer = ask(registry.address, "GET", "/v1/upstreams/web?index=1", b"");
-    let expected = "GET /v1/upstreams/web?index=1 HTTP/1.1 of Some(127.0.0.1), may write: false";
+    let expected =
+        "GET /v1/upstreams/web?index=1 HTTP/1.1 of Some(127.0.0.1), vouched: false, may write: false";
     assert_eq!((answer.status, answer.text().as_str()), (200, expected));
     // A body comes whole, whatever of it was read with the head.
     let answer = ask(registry.address, "PUT", "/v1/upstreams/web/peers/a", b"from begin to end");
@@ -99,6 +103,8 @@ fn the_tokens_of_the_registry_count() {
     assert_eq!(asked("GET", "/v1/upstreams/web?token=x"), (403, false));
     assert_eq!(asked("PUT", "/v1/upstreams/web?token=r"), (403, false));
     assert_eq!(asked("DELETE", "/v1/upstreams/web"), (403, false));
-    assert_eq!(asked("GET", "/v1/upstreams/web?token=r").0, 200);
+    let answer = ask(registry.address, "GET", "/v1/upstreams/web?token=r", b"");
+    assert_eq!(answer.status, 200);
+    assert!(answer.text().contains("vouched: true"), "{}", answer.text());
     assert_eq!(asked("PUT", "/v1/upstreams/web?token=w"), (200, true));
 }

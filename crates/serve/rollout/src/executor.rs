@@ -19,6 +19,9 @@ use crate::order::{self, Order};
 use crate::proxies::Proxies;
 use crate::store::{Store, StoreError, StoreEvent, Tell};
 
+/// How long the end of a release clears up at its servers.
+const CLEANING: Duration = Duration::from_secs(60);
+
 /// How long the end of a release waits for a store that is away.
 const FAREWELL: Duration = Duration::from_secs(10);
 
@@ -139,7 +142,7 @@ impl Release {
             mouth,
         };
         let hands = Hands { work, running: HashMap::new() };
-        let mut run = Run { rollout: self.rollout, hands, display };
+        let mut run = Run { rollout: self.rollout, missing: Vec::new(), hands, display };
         let outcome = run.carry_on(ear).await;
         listener.abort();
         run.farewell(&outcome, &self.who, lock).await;
@@ -149,6 +152,8 @@ impl Release {
 
 struct Run<'a> {
     rollout: Rollout,
+    /// Proxies that are done without, as it was told.
+    missing: Vec<String>,
     hands: Hands,
     display: &'a mut dyn Display,
 }
@@ -248,7 +253,23 @@ impl Run<'_> {
         self.note(NoteLevel::Info, &text);
     }
 
+    /// Proxies that may be left out, and are.
+    fn look_for_missing(&mut self) {
+        let missing = self.hands.work.proxies.missing();
+        if missing != self.missing {
+            match missing.as_slice() {
+                [] => self.note(NoteLevel::Info, "every proxy can be reached again"),
+                names => {
+                    let text = format!("not reached, and done without: {}", names.join(", "));
+                    self.note(NoteLevel::Warning, &text);
+                }
+            }
+            self.missing = missing;
+        }
+    }
+
     fn show(&mut self) {
+        self.look_for_missing();
         while let Some(note) = self.rollout.poll_note() {
             self.display.note(&note);
         }
@@ -258,8 +279,11 @@ impl Run<'_> {
     /// What is left to do; a store that is away is not waited for without end.
     async fn farewell(&mut self, outcome: &Outcome, who: &str, lock: Lock) {
         if *outcome == Outcome::Done {
-            let servers: Vec<String> = self.rollout.status().into_iter().map(|row| row.server).collect();
-            if let Err(problem) = self.hands.work.machine.clean(&servers).await {
+            let changed = self.rollout.status().into_iter().filter(|row| row.batch.is_some());
+            let servers: Vec<String> = changed.map(|row| row.server).collect();
+            let cleaned = tokio::time::timeout(CLEANING, self.hands.work.machine.clean(&servers)).await;
+            let late = |_| Err(format!("not done within {} s", CLEANING.as_secs()));
+            if let Err(problem) = cleaned.unwrap_or_else(late) {
                 self.note(
                     NoteLevel::Warning,
                     &format!("what was kept for a rollback is still there: {problem}"),

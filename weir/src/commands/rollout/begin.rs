@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use weir_rollout::{Event, Outcome, PeerView, Plan, Progress, Rollout, StoreKind};
+use weir_rollout::{Event, Outcome, PeerView, Plan, Progress, Rollout, State, StoreKind};
 use weir_serve_rollout::{
     Clock, Display, Ear, Holder, Lock, LockError, Machine, Mouth, Order, Release, StoreError,
 };
@@ -42,7 +42,11 @@ pub(super) async fn new(
     let lock = opened.store.lock(holder(&plan, clock)).await.map_err(refusal)?;
     ear.open();
     let begun = async {
-        let last = opened.store.load_progress().await.map_err(refusal)?;
+        let last = match opened.store.load_progress().await {
+            // What cannot be read is in nobody's way for ever.
+            Err(StoreError::Unreadable { .. }) if how.anew => None,
+            read => read.map_err(|error| format!("{error}; --anew begins a release nevertheless"))?,
+        };
         if let Some(last) = &last
             && last.outcome.is_none()
             && !how.anew
@@ -114,11 +118,12 @@ async fn check_keys(opened: &Opened, plan: &Plan, rollout: &Rollout) -> Result<(
     })
 }
 
-/// Servers whose software is changed.
+/// Servers whose software is still to be changed.
 fn changed(rollout: &Rollout) -> Vec<String> {
     let spare = |server: &String| rollout.plan().batch.surge.contains(server);
     let rows = rollout.status().into_iter();
-    rows.filter(|row| row.batch.is_some() || spare(&row.server)).map(|row| row.server).collect()
+    let open = rows.filter(|row| row.state != State::Done);
+    open.filter(|row| row.batch.is_some() || spare(&row.server)).map(|row| row.server).collect()
 }
 
 /// Goes on with a release that was interrupted or failed.

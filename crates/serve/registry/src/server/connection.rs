@@ -130,9 +130,11 @@ async fn pass_on<S: Link>(
         respond(stream, refused, wire::Form::refusal()).await?;
         return Ok(Next::Linger);
     }
+    let settings = service.context.settings();
     let visitor = Visitor {
         address: stream.peer(),
-        may_write: rights == Rights::Full || service.context.settings().tokens.guard_writes(),
+        vouched: rights == Rights::Full || settings.tokens.read.is_some(),
+        may_write: rights == Rights::Full || settings.tokens.guard_writes(),
     };
     mount.serve(Box::new(Begun { read: &incoming.raw, stream }), visitor).await;
     Ok(Next::Linger)

@@ -18,6 +18,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Io for T {}
 pub struct Visitor {
     /// Absent: over a unix socket.
     pub address: Option<IpAddr>,
+    /// They showed a token that the registry wants for reads. Where it wants none, it says nothing of them.
+    pub vouched: bool,
     /// They showed the token that the registry wants for writes. Where it wants none, nobody may change anything.
     pub may_write: bool,
 }

@@ -77,7 +77,7 @@ fn escape(text: &str, plain: &[u8]) -> String {
 /// What an answer says, short enough for a line.
 pub(crate) fn said(body: &[u8]) -> String {
     const SHOWN: usize = 300;
-    let text = String::from_utf8_lossy(body);
+    let text = String::from_utf8_lossy(body).replace(char::is_control, " ");
     let mut line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if let Some((end, _)) = line.char_indices().nth(SHOWN) {
         line.truncate(end);
