@@ -75,7 +75,10 @@ fn a_version_that_never_becomes_healthy_stops_at_the_first_batch_and_nothing_is_
     let line = last(&log);
     assert!(line.contains("it was not healthy within 1s: answered 503, expected 200-299"), "{line}");
     assert!(line.contains("FAILED (drained)") && line.contains("READY"), "{line}");
-    assert!(line.ends_with("go on: weir rollout resume web | give up: weir rollout abort web"), "{line}");
+    // What it was begun with reaches it again.
+    let place = format!("web --store-address 127.0.0.1:{} --proxy {}", stage.store, stage.control());
+    assert!(line.contains(&format!("go on: weir rollout resume {place} | ")), "{line}");
+    assert!(line.ends_with(&format!("give up: weir rollout abort {place}")), "{line}");
     // The next version takes in what this one left.
     let (code, log) = stage.release("3", &TWO);
     assert_eq!(code, 0, "{log}");

@@ -113,6 +113,12 @@ impl Watch {
         self.judge_latency(&server, &others)
     }
 
+    /// The answers that came, where they are too few to be compared.
+    pub(crate) fn too_few(&self, before: &Metrics, now: &Metrics) -> Option<u64> {
+        let requests = now.server.since(&before.server).requests;
+        (requests < self.min_requests.max(1)).then_some(requests)
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "a factor of two latencies")]
     fn judge_latency(&self, server: &Counters, others: &Counters) -> Result<(), String> {
         let Some(factor) = self.latency_factor else { return Ok(()) };

@@ -95,6 +95,13 @@ impl Plan {
                 gate.check
             )));
         }
+        let named = |text: &str| text.contains("{version}");
+        let values = gate.expect_header.iter().filter_map(|header| header.value.as_deref());
+        if self.version.new.is_none() && values.chain(gate.expect_body.as_deref()).any(named) {
+            return Err(wrong(
+                "the check expects {version}, but no version is named; expected version.new in the plan, or --new-version",
+            ));
+        }
         if gate.method.is_empty() || !gate.method.chars().all(|c| c.is_ascii_alphabetic()) {
             return Err(wrong(format!("gate.method is \"{}\"; expected one like GET or HEAD", gate.method)));
         }

@@ -61,7 +61,7 @@ impl Rollout {
     #[must_use]
     pub fn last_line(&self) -> String {
         let mut text = match self.outcome() {
-            Some(outcome) => outcome.to_string(),
+            Some(outcome) => brief(&outcome.to_string()),
             None => "running".to_owned(),
         };
         for (n, row) in self.status().iter().enumerate() {
@@ -69,11 +69,14 @@ impl Rollout {
             let lead = if n == 0 { " | " } else { ", " };
             let _ = write!(text, "{lead}{} {}{place}", row.server, row.state);
         }
-        let name = &self.plan().upstream;
+        let name = &format!("{}{}", self.plan().upstream, self.words());
         if self.has_lost_lock() {
             let _ = write!(text, " | see who releases now: weir rollout status {name}");
         }
         let _ = match self.outcome() {
+            Some(Outcome::Left { .. }) if self.is_aborted() && self.left_out().is_empty() => {
+                write!(text, " | begin anew when it is mended: weir rollout {name}")
+            }
             Some(Outcome::Left { .. } | Outcome::Interrupted) | None => {
                 write!(text, " | go on: weir rollout resume {name} | give up: weir rollout abort {name}")
             }
@@ -97,6 +100,11 @@ impl Rollout {
     pub fn left_out(&self) -> Vec<String> {
         self.status().into_iter().filter(|row| row.out).map(|row| row.server).collect()
     }
+}
+
+/// Without what a command printed: that was told already, and hides the rest of the line.
+fn brief(reason: &str) -> String {
+    reason.split("; its last lines:").next().unwrap_or(reason).to_owned()
 }
 
 /// `1 server`, `2 servers`.

@@ -33,7 +33,12 @@ enum Told {
     Event(Event),
     Store(StoreEvent),
     Order(Order),
-    Output { server: String, line: String },
+    Output {
+        server: String,
+        line: String,
+    },
+    /// Something may be to be shown.
+    Look,
 }
 
 /// Where a release is told things.
@@ -152,7 +157,7 @@ impl Release {
 
 struct Run<'a> {
     rollout: Rollout,
-    /// Proxies that are done without, as it was told.
+    /// Proxies that do not answer, as it was told.
     missing: Vec<String>,
     hands: Hands,
     display: &'a mut dyn Display,
@@ -191,6 +196,7 @@ impl Run<'_> {
                 self.hands.work.mouth.1.lines.fetch_sub(1, Ordering::Relaxed);
                 return self.display.output(&server, &line);
             }
+            Told::Look => return,
             Told::Store(event) => self.of_store(event),
             Told::Order(order) => match self.of_order(order) {
                 Some(event) => event,
@@ -253,19 +259,20 @@ impl Run<'_> {
         self.note(NoteLevel::Info, &text);
     }
 
-    /// Proxies that may be left out, and are.
+    /// Proxies that do not answer.
     fn look_for_missing(&mut self) {
-        let missing = self.hands.work.proxies.missing();
-        if missing != self.missing {
-            match missing.as_slice() {
-                [] => self.note(NoteLevel::Info, "every proxy can be reached again"),
-                names => {
-                    let text = format!("not reached, and done without: {}", names.join(", "));
-                    self.note(NoteLevel::Warning, &text);
-                }
-            }
-            self.missing = missing;
+        let proxies = &self.hands.work.proxies;
+        let (missing, optional) = (proxies.away(), proxies.is_optional());
+        if missing == self.missing {
+            return;
         }
+        let names = missing.join(", ");
+        match missing.as_slice() {
+            [] => self.note(NoteLevel::Info, "every proxy answers again"),
+            _ if optional => self.note(NoteLevel::Warning, &format!("no answer from {names}: done without")),
+            _ => self.note(NoteLevel::Warning, &format!("no answer from {names}: waited for")),
+        }
+        self.missing = missing;
     }
 
     fn show(&mut self) {
@@ -327,6 +334,7 @@ async fn listen(store: Store, own: Holder, mouth: Mouth) {
         if let Ok(Some(order)) = store.take_order(&own).await {
             mouth.say(Told::Order(order));
         }
+        mouth.say(Told::Look);
         tokio::time::sleep(order::PERIOD).await;
     }
 }

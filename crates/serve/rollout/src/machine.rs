@@ -147,7 +147,7 @@ impl Machine {
         let plan = &self.core.plan;
         let Some(text) = plan.hooks.command(stage) else { return Ok(()) };
         let script = Script {
-            what: &format!("hook {stage}"),
+            what: "the command",
             text,
             host: None,
             environment: &environment(plan, stage.name(), server, batch, result),
@@ -233,6 +233,8 @@ impl Core {
                     Ok(())
                 }
                 Act::Start => {
+                    let line = "waits until somebody replaces it; when that is done: weir rollout continue";
+                    (self.output)(server, &format!("{line} {}", self.plan.upstream));
                     let gate = &self.plan.gate;
                     let probe =
                         (gate.check != Check::None).then_some(|| probe::probe(&self.plan, address, false));

@@ -99,6 +99,8 @@ pub struct Proxies {
     force: bool,
     /// Names of those that were left out at the last question.
     missing: Mutex<Vec<String>>,
+    /// Names of those that do not answer now.
+    away: Mutex<Vec<String>>,
 }
 
 impl Proxies {
@@ -106,7 +108,14 @@ impl Proxies {
     #[must_use]
     pub fn new(upstream: &str, list: Vec<Proxy>, optional: bool) -> Self {
         let force = false;
-        Self { upstream: upstream.to_owned(), list, optional, force, missing: Mutex::default() }
+        Self {
+            upstream: upstream.to_owned(),
+            list,
+            optional,
+            force,
+            missing: Mutex::default(),
+            away: Mutex::default(),
+        }
     }
 
     /// A proxy refuses to drain the last server that serves, unless this is set: a plan may say that none has to serve.
@@ -222,18 +231,74 @@ impl Proxies {
     async fn read_until(&self, until: Instant) -> Result<Vec<(&Proxy, Upstream)>, ProxyError> {
         let until = if self.optional { until.min(Instant::now() + PAUSE) } else { until };
         let answers = join_all(self.list.iter().map(|proxy| async move {
-            Ok((proxy, ask::patiently(until, || ask::show(proxy, &self.upstream)).await?))
+            Ok((proxy, self.patiently(proxy, until, || ask::show(proxy, &self.upstream)).await?))
         }))
         .await;
         self.together(answers)
+    }
+
+    /// Those that do not answer now; for people.
+    #[must_use]
+    pub fn away(&self) -> Vec<String> {
+        self.away.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether one that does not answer is done without.
+    #[must_use]
+    pub const fn is_optional(&self) -> bool {
+        self.optional
+    }
+
+    /// Again while the proxy is away, until then; at least once.
+    async fn patiently<T, F>(
+        &self,
+        proxy: &Proxy,
+        until: Instant,
+        attempt: impl Fn() -> F,
+    ) -> Result<T, ProxyError>
+    where
+        F: Future<Output = Result<T, ProxyError>>,
+    {
+        loop {
+            let answer = attempt().await;
+            let is_away = matches!(answer, Err(ProxyError::Unreachable { .. }));
+            {
+                let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+                away.retain(|name| *name != proxy.name);
+                if is_away {
+                    away.push(proxy.name.clone());
+                }
+            }
+            if !is_away || Instant::now() + PAUSE >= until {
+                return answer;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Whether this release may give the proxies orders; nothing is ordered.
+    ///
+    /// # Errors
+    /// [`ProxyError::Refused`] by one that wants another token.
+    pub async fn may_order(&self) -> Result<(), ProxyError> {
+        for proxy in &self.list {
+            // No peer is called so: who may order is told that, and who may not is told so first.
+            let nothing = Value::Object(serde_json::Map::new());
+            match ask::order(proxy, &self.upstream, "-", &nothing, PATIENCE).await {
+                Err(error @ ProxyError::Refused { status: 401 | 403, .. }) => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     async fn applied(&self, proxy: &Proxy, index: u64, until: Instant) -> Result<(), ProxyError> {
         // A proxy that may be left out has only this time to come back.
         let away = if self.optional { until.min(Instant::now() + PAUSE) } else { until };
         loop {
-            let answer =
-                ask::patiently(away, || ask::wait_applied(proxy, &self.upstream, index, until)).await?;
+            let answer = self
+                .patiently(proxy, away, || ask::wait_applied(proxy, &self.upstream, index, until))
+                .await?;
             match answer {
                 None => return Ok(()),
                 Some(problem) if Instant::now() >= until => {

@@ -23,6 +23,8 @@ const GOODBYE: Duration = Duration::from_secs(5);
 pub(super) struct How {
     pub(super) dry_run: bool,
     pub(super) anew: bool,
+    /// Where the release is, as it was typed.
+    pub(super) words: String,
 }
 
 /// A new release.
@@ -58,7 +60,7 @@ pub(super) async fn new(
             ));
         }
         let view = opened.proxies.view().await.map_err(refusal)?;
-        let rollout = after(plan.clone(), &view, last.as_ref(), clock)?;
+        let rollout = after(plan.clone(), &view, last.as_ref(), clock)?.with_words(&how.words);
         check_keys(&opened, &plan, &rollout).await?;
         let machine = Machine::new(&plan, mouth.output());
         machine.prepare(&changed(&rollout)).await?;
@@ -129,16 +131,18 @@ fn changed(rollout: &Rollout) -> Vec<String> {
 /// Goes on with a release that was interrupted or failed.
 pub(super) async fn resume(
     plan: Plan,
+    words: &str,
     display: Box<dyn Display>,
     mouth: Mouth,
     ear: Ear,
 ) -> Result<ExitCode, Refused> {
-    again(plan, display, mouth, ear, false).await
+    again(plan, words, display, mouth, ear, false).await
 }
 
 /// Gives one up.
 pub(super) async fn abort(
     plan: Plan,
+    words: &str,
     display: Box<dyn Display>,
     mouth: Mouth,
     ear: Ear,
@@ -158,11 +162,12 @@ pub(super) async fn abort(
             ));
         }
     }
-    again(plan, display, mouth, ear, true).await
+    again(plan, words, display, mouth, ear, true).await
 }
 
 async fn again(
     mut given: Plan,
+    words: &str,
     display: Box<dyn Display>,
     mouth: Mouth,
     ear: Ear,
@@ -195,7 +200,8 @@ async fn again(
         // Only with the lock is it the last word.
         let progress = opened.store.load_progress().await.map_err(refusal)?;
         let view = opened.proxies.view().await.map_err(refusal)?;
-        let rollout = Rollout::new(plan.clone(), &view, progress, clock.now()).map_err(refusal)?;
+        let rollout =
+            Rollout::new(plan.clone(), &view, progress, clock.now()).map_err(refusal)?.with_words(words);
         let machine = Machine::new(&plan, mouth.output());
         if !abort {
             machine.prepare(&changed(&rollout)).await?;

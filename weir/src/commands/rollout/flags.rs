@@ -54,6 +54,31 @@ enum Kind {
 }
 
 impl Where {
+    /// The same flags as text, for what people are told to type.
+    pub(super) fn words(&self) -> String {
+        let plan = self.plan.as_ref().map(|path| path.display().to_string());
+        let kind = self.store.and_then(|kind| Some(kind.to_possible_value()?.get_name().to_owned()));
+        let list = |values: &[String]| (!values.is_empty()).then(|| values.join(","));
+        let flags = [
+            ("--plan", plan),
+            ("--store", kind),
+            ("--store-address", list(&self.store_address)),
+            ("--prefix", self.prefix.clone()),
+            ("--store-folder", self.store_folder.clone()),
+            ("--store-token-file", self.store_token_file.clone()),
+            ("--store-ca", self.store_ca.clone()),
+            ("--proxy", list(&self.proxy)),
+            ("--proxy-token-file", self.proxy_token_file.clone()),
+        ];
+        let given =
+            flags.into_iter().filter_map(|(flag, value)| Some(format!(" {flag} {}", quoted(&value?))));
+        let mut words: String = given.collect();
+        if self.proxy_optional {
+            words.push_str(" --proxy-optional");
+        }
+        words
+    }
+
     /// The plan's file with these flags; an empty plan where there is no file.
     pub(super) fn plan(self) -> Result<Plan, String> {
         let mut plan = match &self.plan {
@@ -78,6 +103,12 @@ impl Where {
         plan.proxy_optional |= self.proxy_optional;
         Ok(plan)
     }
+}
+
+/// As a shell reads it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,@%+=".contains(c);
+    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }
 
 fn read(path: &std::path::Path) -> Result<Plan, String> {

@@ -166,14 +166,20 @@ async fn obey(words: Words) -> Result<ExitCode, Refused> {
         .spawn(move || interrupts(&signals, &told))
         .map_err(|error| format!("cannot wait for signals: {error}"))?;
     let Some(action) = words.action else {
+        let how = begin::How { dry_run: words.dry_run, anew: words.anew, words: words.place.words() };
         let mut plan = plan(words.name, words.place)?;
         words.flags.apply(&mut plan)?;
-        let how = begin::How { dry_run: words.dry_run, anew: words.anew };
         return begin::new(plan, how, words.look.display(), mouth, ear).await;
     };
     match action {
-        Action::Resume { at, look } => begin::resume(at.plan()?, look.display(), mouth, ear).await,
-        Action::Abort { at, look } => begin::abort(at.plan()?, look.display(), mouth, ear).await,
+        Action::Resume { at, look } => {
+            let words = at.place.words();
+            begin::resume(at.plan()?, &words, look.display(), mouth, ear).await
+        }
+        Action::Abort { at, look } => {
+            let words = at.place.words();
+            begin::abort(at.plan()?, &words, look.display(), mouth, ear).await
+        }
         action => tell(action, &mouth).await,
     }
 }

@@ -50,6 +50,8 @@ pub struct Rollout {
     joined: Vec<String>,
     /// An operator gave it up.
     aborted: bool,
+    /// Behind the upstream's name in what people are told to type.
+    words: String,
     /// The hook of the whole plan that runs.
     hook: Option<u64>,
     next_id: u64,
@@ -162,6 +164,7 @@ impl Rollout {
             unsaved: false,
             joined: Vec::new(),
             aborted: false,
+            words: String::new(),
             hook: None,
             next_id: 1,
             outbox: VecDeque::new(),
@@ -179,6 +182,13 @@ impl Rollout {
         self.minimum = queue.minimum;
         self.servers = queue.servers.into_iter().map(Server::new).collect();
         Ok(())
+    }
+
+    /// What people have to type behind the upstream's name to reach this release again, as in ` --plan rollout.toml`.
+    #[must_use]
+    pub fn with_words(mut self, words: &str) -> Self {
+        words.clone_into(&mut self.words);
+        self
     }
 
     /// Takes in what happened. `now` never goes back.
@@ -278,6 +288,15 @@ impl Rollout {
     #[must_use]
     pub const fn phase(&self) -> Phase {
         self.phase
+    }
+
+    pub(crate) fn words(&self) -> &str {
+        &self.words
+    }
+
+    /// An operator gave it up.
+    pub(crate) const fn is_aborted(&self) -> bool {
+        self.aborted
     }
 
     /// So many others serve whenever a server is taken out.

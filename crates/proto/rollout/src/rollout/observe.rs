@@ -5,6 +5,7 @@ use crate::command::{Action, NoteLevel};
 use crate::metrics::Metrics;
 use crate::moment::Moment;
 use crate::step::Step;
+use crate::text::counted;
 use crate::view::PeerState;
 
 /// So many probes in a row may fail before a server that served is given up.
@@ -55,7 +56,18 @@ impl Rollout {
         match (watch.judge(before, &metrics), late) {
             (Err(why), _) => self.fail(i, &why),
             (Ok(()), Some(state)) => self.unobserved(i, &format!("the proxies still see it as {state}")),
-            (Ok(()), None) => self.observed(i, true),
+            (Ok(()), None) => {
+                let over = task.until.is_some_and(|until| until <= self.now);
+                if let Some(seen) = watch.too_few(before, &metrics).filter(|_| over) {
+                    let text = format!(
+                        "{} came while it was watched, with fewer than {} errors and latency are not compared",
+                        counted(usize::try_from(seen).unwrap_or(usize::MAX), "answer", "answers"),
+                        watch.min_requests.max(1)
+                    );
+                    self.note(NoteLevel::Warning, Some(i), text);
+                }
+                self.observed(i, true);
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{PAUSE, Proxy, ProxyError, Upstream};
+use super::{Proxy, ProxyError, Upstream};
 use crate::store::{Reply, said, segment};
 
 /// An answer that is due at once may take so long.
@@ -23,21 +23,6 @@ const WAIT: Duration = Duration::from_secs(20);
 struct Problem {
     error: String,
     hint: String,
-}
-
-/// Again while the proxy is away, until then; at least once.
-pub(super) async fn patiently<T, F>(until: Instant, attempt: impl Fn() -> F) -> Result<T, ProxyError>
-where
-    F: Future<Output = Result<T, ProxyError>>,
-{
-    loop {
-        match attempt().await {
-            Err(ProxyError::Unreachable { .. }) if Instant::now() + PAUSE < until => {
-                tokio::time::sleep(PAUSE).await
-            }
-            answer => return answer,
-        }
-    }
 }
 
 pub(super) async fn show(proxy: &Proxy, upstream: &str) -> Result<Upstream, ProxyError> {

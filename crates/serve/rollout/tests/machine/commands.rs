@@ -135,7 +135,7 @@ async fn a_hook_runs_with_the_result() {
     assert_eq!(told.lines(), [format!("{SERVER}|on_fail {SERVER} (failed: it's \"gone\")")]);
     machine.hook(Stage::PreDrain, Some(SERVER), Some(1), None).await.expect("there is none");
     let error = machine.hook(Stage::PostPlan, None, None, Some("done")).await.expect_err("it fails");
-    assert_eq!(error, "hook post_plan ended with exit status: 1; it printed nothing");
+    assert_eq!(error, "the command ended with exit status: 1; it printed nothing");
 }
 
 #[tokio::test]
