@@ -284,9 +284,9 @@ impl Proxies {
         for proxy in &self.list {
             // No peer is called so: who may order is told that, and who may not is told so first.
             let nothing = Value::Object(serde_json::Map::new());
-            match ask::order(proxy, &self.upstream, "-", &nothing, PATIENCE).await {
-                Err(error @ ProxyError::Refused { status: 401 | 403, .. }) => return Err(error),
-                _ => {}
+            let told = ask::order(proxy, &self.upstream, "-", &nothing, PATIENCE).await;
+            if let Err(error @ ProxyError::Refused { status: 401 | 403, .. }) = told {
+                return Err(error);
             }
         }
         Ok(())
