@@ -65,6 +65,9 @@ fn places_where_nobody_answers() {
     assert!(told.contains("cannot be reached") && told.contains("take it out of --proxy"), "{told}");
     let (code, told) = rollout(&["status", "web", "--store-address", &dead]);
     assert_eq!(code, Some(3), "{told}");
+    let (code, told) = rollout(&["web", "--store-address", &store]);
+    assert_eq!(code, Some(3), "{told}");
+    assert!(told.contains("nothing is said of what is done at a server of web"), "{told}");
     let (code, told) = rollout(&["--start", "true"]);
     assert_eq!(code, Some(3), "{told}");
     assert!(told.contains("no upstream is named"), "{told}");

@@ -41,6 +41,12 @@ impl Plan {
         toml::from_str(text).map_err(|error| located(text, &error))
     }
 
+    /// Whether a plan in TOML says what is done at a server; without that somebody else does it.
+    #[must_use]
+    pub fn names_driver(text: &str) -> bool {
+        toml::from_str::<toml::Table>(text).is_ok_and(|table| table.contains_key("driver"))
+    }
+
     /// Whether the plan is complete and its values go together.
     ///
     /// # Errors

@@ -79,6 +79,12 @@ impl Where {
         words
     }
 
+    /// Whether the plan's file says what is done at a server. What cannot be read is told when it is.
+    pub(super) fn names_driver(&self) -> bool {
+        let text = self.plan.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
+        text.is_some_and(|text| Plan::names_driver(&text))
+    }
+
     /// The plan's file with these flags; an empty plan where there is no file.
     pub(super) fn plan(self) -> Result<Plan, String> {
         let mut plan = match &self.plan {
@@ -297,6 +303,12 @@ struct AfterFlags {
 }
 
 impl Flags {
+    /// Whether they say what is done at a server.
+    pub(super) fn name_driver(&self) -> bool {
+        let driver = &self.driver;
+        driver.external || [&driver.start, &driver.unit, &driver.container].into_iter().any(Option::is_some)
+    }
+
     /// Puts what was given into the plan.
     pub(super) fn apply(self, plan: &mut Plan) -> Result<(), String> {
         self.batch.apply(plan);

@@ -166,9 +166,17 @@ async fn obey(words: Words) -> Result<ExitCode, Refused> {
         .spawn(move || interrupts(&signals, &told))
         .map_err(|error| format!("cannot wait for signals: {error}"))?;
     let Some(action) = words.action else {
+        let named = words.place.names_driver() || words.flags.name_driver();
         let how = begin::How { dry_run: words.dry_run, anew: words.anew, words: words.place.words() };
         let mut plan = plan(words.name, words.place)?;
         words.flags.apply(&mut plan)?;
+        if !named {
+            return Err(format!(
+                "nothing is said of what is done at a server of {}; expected [driver] in the plan, or --stop and --start, --unit, \
+                 --container and --image, or --external where somebody else does it; what runs is shown by: weir rollout status",
+                plan.upstream
+            ));
+        }
         return begin::new(plan, how, words.look.display(), mouth, ear).await;
     };
     match action {
