@@ -97,8 +97,6 @@ pub struct Proxies {
     list: Vec<Proxy>,
     optional: bool,
     force: bool,
-    /// Names of those that were left out at the last question.
-    missing: Mutex<Vec<String>>,
     /// Names of those that do not answer now.
     away: Mutex<Vec<String>>,
 }
@@ -108,14 +106,7 @@ impl Proxies {
     #[must_use]
     pub fn new(upstream: &str, list: Vec<Proxy>, optional: bool) -> Self {
         let force = false;
-        Self {
-            upstream: upstream.to_owned(),
-            list,
-            optional,
-            force,
-            missing: Mutex::default(),
-            away: Mutex::default(),
-        }
+        Self { upstream: upstream.to_owned(), list, optional, force, away: Mutex::default() }
     }
 
     /// A proxy refuses to drain the last server that serves, unless this is set: a plan may say that none has to serve.
@@ -123,12 +114,6 @@ impl Proxies {
     pub fn to_the_last(mut self, force: bool) -> Self {
         self.force = force;
         self
-    }
-
-    /// Those that the last question could not reach and did without; for people.
-    #[must_use]
-    pub fn missing(&self) -> Vec<String> {
-        self.missing.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Until every proxy serves by a list with this index. Index 0 needs no waiting.
@@ -326,18 +311,14 @@ impl Proxies {
 
     /// All answers, or those of the proxies that can be reached where that is enough.
     fn together<T>(&self, answers: Vec<Result<T, ProxyError>>) -> Result<Vec<T>, ProxyError> {
-        let (mut good, mut away, mut missing) = (Vec::new(), None, Vec::new());
+        let (mut good, mut away) = (Vec::new(), None);
         for answer in answers {
             match answer {
                 Ok(answer) => good.push(answer),
-                Err(ProxyError::Unreachable { proxy, problem }) if self.optional => {
-                    missing.push(proxy.clone());
-                    away = Some(ProxyError::Unreachable { proxy, problem });
-                }
+                Err(error @ ProxyError::Unreachable { .. }) if self.optional => away = Some(error),
                 Err(error) => return Err(error),
             }
         }
-        *self.missing.lock().unwrap_or_else(PoisonError::into_inner) = missing;
         if good.is_empty() { Err(away.unwrap_or(ProxyError::None)) } else { Ok(good) }
     }
 }

@@ -165,11 +165,11 @@ async fn a_proxy_that_is_away_stops_it_unless_it_is_optional() {
     assert_eq!(strict.quiet(A, Some(soon()), true, |_| {}).await, Err(gone.clone()));
     let lax = proxies(&[&one, &other], true);
     assert_eq!(lax.view().await.expect("one is enough").len(), 1);
-    assert_eq!(lax.missing(), ["edge-1"]);
+    assert_eq!(lax.away(), ["edge-1"]);
     assert_eq!(lax.wait_applied(7, soon()).await, Ok(()));
     *other.away.lock().expect("no panic") = false;
     lax.view().await.expect("both");
-    assert!(lax.missing().is_empty());
+    assert!(lax.away().is_empty());
     *one.away.lock().expect("no panic") = true;
     *other.away.lock().expect("no panic") = true;
     assert_eq!(lax.view().await, Err(gone));

@@ -23,26 +23,28 @@ const GOODBYE: Duration = Duration::from_secs(5);
 pub(super) struct How {
     pub(super) dry_run: bool,
     pub(super) anew: bool,
+}
+
+/// Who watches a release and speaks to it.
+pub(super) struct Terminal {
     /// Where the release is, as it was typed.
     pub(super) words: String,
+    pub(super) display: Box<dyn Display>,
+    pub(super) mouth: Mouth,
+    pub(super) ear: Ear,
 }
 
 /// A new release.
-pub(super) async fn new(
-    mut plan: Plan,
-    how: How,
-    display: Box<dyn Display>,
-    mouth: Mouth,
-    ear: Ear,
-) -> Result<ExitCode, Refused> {
+pub(super) async fn new(mut plan: Plan, how: How, terminal: Terminal) -> Result<ExitCode, Refused> {
+    let mouth = &terminal.mouth;
     plan.check().map_err(refusal)?;
     let clock = Clock::new();
-    let opened = open::all(&mut plan, &mouth).await?;
+    let opened = open::all(&mut plan, mouth).await?;
     if how.dry_run {
-        return dry_run(&opened, plan, &mouth, clock).await;
+        return dry_run(&opened, plan, mouth, clock).await;
     }
     let lock = opened.store.lock(holder(&plan, clock)).await.map_err(refusal)?;
-    ear.open();
+    terminal.ear.open();
     let begun = async {
         let last = match opened.store.load_progress().await {
             // What cannot be read is in nobody's way for ever.
@@ -60,16 +62,14 @@ pub(super) async fn new(
             ));
         }
         let view = opened.proxies.view().await.map_err(refusal)?;
-        let rollout = after(plan.clone(), &view, last.as_ref(), clock)?.with_words(&how.words);
-        check_keys(&opened, &plan, &rollout).await?;
+        let rollout = after(plan.clone(), &view, last.as_ref(), clock)?.with_words(&terminal.words);
+        check_servers(&opened, &rollout).await?;
         let machine = Machine::new(&plan, mouth.output());
         machine.prepare(&changed(&rollout)).await?;
         Ok((rollout, machine))
     };
-    match unless_interrupted(begun, &ear).await {
-        Ok((rollout, machine)) => {
-            Ok(to_the_end(rollout, machine, opened, clock, lock, ear, mouth, display).await)
-        }
+    match unless_interrupted(begun, &terminal.ear).await {
+        Ok((rollout, machine)) => Ok(to_the_end(rollout, machine, opened, clock, lock, terminal).await),
         Err(end) => let_go(lock, end).await,
     }
 }
@@ -85,7 +85,7 @@ async fn dry_run(opened: &Opened, plan: Plan, mouth: &Mouth, clock: Clock) -> Re
         text.push_str(&format!("now: {holder} releases this upstream, so this one would be refused\n"));
     }
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
-    check_keys(opened, rollout.plan(), &rollout).await?;
+    check_servers(opened, &rollout).await?;
     machine.prepare(&changed(&rollout)).await?;
     Ok(ExitCode::SUCCESS)
 }
@@ -99,16 +99,17 @@ fn after(plan: Plan, view: &[PeerView], last: Option<&Progress>, clock: Clock) -
     .map_err(refusal)
 }
 
-/// Every server that is taken out has to have a key, or the release would stop in the middle. Where there are none, nothing
-/// can stand in them.
-async fn check_keys(opened: &Opened, plan: &Plan, rollout: &Rollout) -> Result<(), Refused> {
+/// Every server that is taken out has to have a key that can be written, or the release would stop in the middle. Where
+/// there are no keys nothing can stand in them, and the proxies have to take orders.
+async fn check_servers(opened: &Opened, rollout: &Rollout) -> Result<(), Refused> {
+    let plan = rollout.plan();
     if plan.store.kind == StoreKind::Control {
-        let slow_start = plan.slow_start.map(|_| {
-            "slow_start is written into the servers' keys, and this upstream has none: leave it out here, and give slow_start= \
-             to its server lines"
-                .to_owned()
-        });
-        return slow_start.map_or(Ok(()), Err);
+        if plan.slow_start.is_some() {
+            return Err("slow_start is written into the servers' keys, and this upstream has none: leave it out here, and give \
+                        slow_start= to its server lines"
+                .to_owned());
+        }
+        return opened.proxies.may_order().await.map_err(refusal);
     }
     let entries = opened.store.peers().await.map_err(refusal)?;
     let mut changed = changed(rollout).into_iter();
@@ -129,25 +130,13 @@ fn changed(rollout: &Rollout) -> Vec<String> {
 }
 
 /// Goes on with a release that was interrupted or failed.
-pub(super) async fn resume(
-    plan: Plan,
-    words: &str,
-    display: Box<dyn Display>,
-    mouth: Mouth,
-    ear: Ear,
-) -> Result<ExitCode, Refused> {
-    again(plan, words, display, mouth, ear, false).await
+pub(super) async fn resume(plan: Plan, terminal: Terminal) -> Result<ExitCode, Refused> {
+    again(plan, terminal, false).await
 }
 
 /// Gives one up.
-pub(super) async fn abort(
-    plan: Plan,
-    words: &str,
-    display: Box<dyn Display>,
-    mouth: Mouth,
-    ear: Ear,
-) -> Result<ExitCode, Refused> {
-    let store = open::store_only(&mut plan.clone(), &mouth).await?;
+pub(super) async fn abort(plan: Plan, terminal: Terminal) -> Result<ExitCode, Refused> {
+    let store = open::store_only(&mut plan.clone(), &terminal.mouth).await?;
     let order = Order::Abort { by: upstream::who() };
     if let Some(holder) = store.holder().await.map_err(refusal)? {
         // A process that was killed holds its lock for some seconds more, and reads nothing.
@@ -162,22 +151,16 @@ pub(super) async fn abort(
             ));
         }
     }
-    again(plan, words, display, mouth, ear, true).await
+    again(plan, terminal, true).await
 }
 
-async fn again(
-    mut given: Plan,
-    words: &str,
-    display: Box<dyn Display>,
-    mouth: Mouth,
-    ear: Ear,
-    abort: bool,
-) -> Result<ExitCode, Refused> {
+async fn again(mut given: Plan, terminal: Terminal, abort: bool) -> Result<ExitCode, Refused> {
+    let mouth = &terminal.mouth;
     let clock = Clock::new();
     let name = given.upstream.clone();
     // Finding the store may complete this list, and the release has one of its own.
     let named = given.proxies.clone();
-    let store = open::store_only(&mut given, &mouth).await?;
+    let store = open::store_only(&mut given, mouth).await?;
     let progress = store.load_progress().await.map_err(refusal)?;
     let progress =
         progress.ok_or_else(|| format!("there was no release of {name} yet, so none can go on"))?;
@@ -193,27 +176,28 @@ async fn again(
     let prefix = plan.store.prefix.take();
     plan.store = given.store;
     plan.store.prefix = prefix.or(plan.store.prefix);
-    let opened = open::all(&mut plan, &mouth).await?;
+    let opened = open::all(&mut plan, mouth).await?;
     let lock = take_over(&opened, holder(&plan, clock)).await?;
-    ear.open();
+    terminal.ear.open();
     let begun = async {
         // Only with the lock is it the last word.
         let progress = opened.store.load_progress().await.map_err(refusal)?;
         let view = opened.proxies.view().await.map_err(refusal)?;
-        let rollout =
-            Rollout::new(plan.clone(), &view, progress, clock.now()).map_err(refusal)?.with_words(words);
+        let rollout = Rollout::new(plan.clone(), &view, progress, clock.now())
+            .map_err(refusal)?
+            .with_words(&terminal.words);
         let machine = Machine::new(&plan, mouth.output());
         if !abort {
             machine.prepare(&changed(&rollout)).await?;
         }
         Ok((rollout, machine))
     };
-    match unless_interrupted(begun, &ear).await {
+    match unless_interrupted(begun, &terminal.ear).await {
         Ok((mut rollout, machine)) => {
             if abort {
                 rollout.handle(Event::Abort, clock.now());
             }
-            Ok(to_the_end(rollout, machine, opened, clock, lock, ear, mouth, display).await)
+            Ok(to_the_end(rollout, machine, opened, clock, lock, terminal).await)
         }
         Err(end) => let_go(lock, end).await,
     }
@@ -266,17 +250,15 @@ fn holder(plan: &Plan, clock: Clock) -> Holder {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "a release and everything around it, moved once")]
 async fn to_the_end(
     rollout: Rollout,
     machine: Machine,
     opened: Opened,
     clock: Clock,
     lock: Lock,
-    ear: Ear,
-    mouth: Mouth,
-    mut display: Box<dyn Display>,
+    terminal: Terminal,
 ) -> ExitCode {
+    let Terminal { mut display, mouth, ear, .. } = terminal;
     let Opened { store, proxies } = opened;
     let release = Release { rollout, store, proxies, machine, clock, who: upstream::who() };
     let outcome: Outcome = release.run(lock, ear, mouth, &mut *display).await;

@@ -31,7 +31,8 @@ const INTERRUPTED: u8 = 4;
         weir rollout web --container app --image registry.example/app:7 --engine tcp://{host}:2375 --check /health\n  \
         weir rollout web --plan rollout.toml --max-unavailable 2 --watch 30s --on-failure rollback\n  \
         weir rollout status web\n\n\
-        Ctrl-C and SIGTERM: the batch is finished, then the release stops; a second one stops it at once. `resume` goes on.\n\
+        Ctrl-C and SIGTERM: the batch is finished, then the release stops; a second one stops it when the command that runs has\n\
+        ended. `resume` goes on.\n\
         Exit code 0: done; 1: failed, and the old version is back; 2: failed, servers stay as the last line says;\n\
         3: refused or locked, nothing was changed; 4: interrupted."
 )]
@@ -165,9 +166,17 @@ async fn obey(words: Words) -> Result<ExitCode, Refused> {
         .name("signals".to_owned())
         .spawn(move || interrupts(&signals, &told))
         .map_err(|error| format!("cannot wait for signals: {error}"))?;
+    let watched = mouth.clone();
+    let terminal = |place: &Where, look: Look| begin::Terminal {
+        words: place.words(),
+        display: look.display(),
+        mouth,
+        ear,
+    };
     let Some(action) = words.action else {
         let named = words.place.names_driver() || words.flags.name_driver();
-        let how = begin::How { dry_run: words.dry_run, anew: words.anew, words: words.place.words() };
+        let how = begin::How { dry_run: words.dry_run, anew: words.anew };
+        let terminal = terminal(&words.place, words.look);
         let mut plan = plan(words.name, words.place)?;
         words.flags.apply(&mut plan)?;
         if !named {
@@ -177,18 +186,18 @@ async fn obey(words: Words) -> Result<ExitCode, Refused> {
                 plan.upstream
             ));
         }
-        return begin::new(plan, how, words.look.display(), mouth, ear).await;
+        return begin::new(plan, how, terminal).await;
     };
     match action {
         Action::Resume { at, look } => {
-            let words = at.place.words();
-            begin::resume(at.plan()?, &words, look.display(), mouth, ear).await
+            let terminal = terminal(&at.place, look);
+            begin::resume(at.plan()?, terminal).await
         }
         Action::Abort { at, look } => {
-            let words = at.place.words();
-            begin::abort(at.plan()?, &words, look.display(), mouth, ear).await
+            let terminal = terminal(&at.place, look);
+            begin::abort(at.plan()?, terminal).await
         }
-        action => tell(action, &mouth).await,
+        action => tell(action, &watched).await,
     }
 }
 

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use hyper::Method;
-use hyper::header::{HeaderMap, HeaderValue};
+use hyper::{HeaderMap, Method};
 use weir_model::source::ClientTls;
 use weir_rollout::{Plan, StoreKind};
 use weir_serve_discovery::client::Client;
@@ -170,9 +169,10 @@ async fn default_proxies(plan: &Plan) -> Result<Vec<String>, String> {
     let (mut found, mut away) = (Vec::new(), None);
     if plan.store.kind == StoreKind::Consul {
         for address in addresses(plan) {
-            let line = transport(&address, tls(plan))?;
-            let headers = headers(plan)?;
-            match line.send(Method::GET, "/v1/weir/version", headers, Bytes::new(), KNOCK).await {
+            let token = plan.store.token_file.as_deref().map(|path| super::super::token(Path::new(path)));
+            let store = link::store(std::slice::from_ref(&address), token.transpose()?, tls(plan))?;
+            let line = Line(Client::new(&store, None));
+            match line.send(Method::GET, "/v1/weir/version", HeaderMap::new(), Bytes::new(), KNOCK).await {
                 Ok(reply) if reply.status == 200 && has_proxy(&reply.body) => found.push(address),
                 Ok(_) => {}
                 Err(problem) => away = Some(format!("{address}: {problem}")),
@@ -201,19 +201,6 @@ fn has_proxy(body: &[u8]) -> bool {
     }
     serde_json::from_slice::<Version>(body)
         .is_ok_and(|version| version.features.iter().any(|feature| feature == "upstreams"))
-}
-
-/// The store's token, as a registry wants it.
-fn headers(plan: &Plan) -> Result<HeaderMap, String> {
-    let mut headers = HeaderMap::new();
-    if let Some(path) = &plan.store.token_file {
-        let token = super::super::token(Path::new(path))?.0;
-        let mut value = HeaderValue::from_str(&token)
-            .map_err(|_| format!("{path}: the token has characters that a header cannot have"))?;
-        value.set_sensitive(true);
-        headers.insert("x-consul-token", value);
-    }
-    Ok(headers)
 }
 
 fn token(path: &str) -> Result<Token, String> {
