@@ -235,12 +235,22 @@ impl Host {
         Process::list(self.inner.space.pid())
     }
 
-    /// Sends a signal to every process at once: none sees another end before it ends itself.
+    /// Sends a signal to every process at once: none sees another end before it ends itself. After a KILL, none of
+    /// their numbers is taken any more when this returns: a program that is started next may look for them.
     pub fn signal_all(&self, signal: Signal) -> Result<()> {
-        if signal == Signal::KILL {
-            self.processes().iter().try_for_each(|process| process.signal(Signal::STOP))?;
+        if signal != Signal::KILL {
+            return self.processes().iter().try_for_each(|process| process.signal(signal));
         }
-        self.processes().iter().try_for_each(|process| process.signal(signal))
+        let mut all = self.processes();
+        all.iter().try_for_each(|process| process.signal(Signal::STOP))?;
+        all.extend(self.processes());
+        all.iter().try_for_each(|process| process.signal(Signal::KILL))?;
+        let gone = || {
+            let _reaped = self.processes();
+            Ok(all.iter().all(Process::is_gone).then_some(()))
+        };
+        let late = || Error::Late { what: format!("the end of all of {}", self.name()), waited: PATIENCE };
+        until(PATIENCE, gone)?.ok_or_else(late)
     }
 
     /// Waits until the host has an address, or has it no longer.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, kill_process, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, kill_process, pidfd_open, test_kill_process};
 
 pub use rustix::process::Signal;
 
@@ -61,6 +61,11 @@ impl Process {
 
     pub fn is_alive(&self) -> bool {
         Process::read(self.pid).is_some()
+    }
+
+    /// It has ended, and its parent knows: nobody has its number any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        number(self.pid).is_none_or(|pid| test_kill_process(pid) == Err(rustix::io::Errno::SRCH))
     }
 
     /// Sends a signal; a process that has ended already is no error.

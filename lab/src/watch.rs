@@ -37,7 +37,7 @@ pub struct Account {
     pub doubled: Duration,
     /// Two hosts had it at the end of the window: nothing seen would ever end it.
     pub doubled_at_end: bool,
-    /// How often a host got it that was not the last to get it.
+    /// How often a host got it that was not the last to have it.
     pub moves: u32,
     /// Who had it at the end.
     pub holders: Vec<String>,
@@ -138,15 +138,13 @@ fn holding(intervals: &[Interval], at: Duration) -> impl Iterator<Item = &Interv
 }
 
 fn moves(intervals: &[Interval], from: Duration, to: Duration) -> u32 {
-    let mut last = intervals.iter().rfind(|i| i.from <= from).map(|i| i.host.as_str());
-    let mut moves = 0;
-    for interval in intervals.iter().filter(|i| i.from > from && i.from < to) {
-        if last.is_some_and(|last| last != interval.host) {
-            moves += 1;
-        }
-        last = Some(&interval.host);
-    }
-    moves
+    let begun = intervals.iter().filter(|i| i.from > from && i.from < to);
+    let moved = begun.filter(|new| {
+        let before = intervals.iter().filter(|i| i.from < new.from);
+        let last = before.max_by_key(|i| (i.to.map_or(new.from, |to| to.min(new.from)), i.from));
+        last.is_some_and(|last| last.host != new.host)
+    });
+    u32::try_from(moved.count()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -194,5 +192,17 @@ mod tests {
         let again = [change(0, "a", true), change(1000, "a", false), change(1500, "a", true)];
         let account = account(&intervals(&again), ms(500), ms(5000));
         assert_eq!((account.moves, account.longest_without), (0, ms(500)));
+    }
+
+    #[test]
+    fn a_short_guest_before_the_window_is_not_the_last_holder() {
+        let all = intervals(&[
+            change(0, "a", true),
+            change(100, "b", true),
+            change(110, "b", false),
+            change(1000, "a", false),
+            change(1300, "b", true),
+        ]);
+        assert_eq!(account(&all, ms(500), ms(5000)).moves, 1);
     }
 }

@@ -108,7 +108,8 @@ impl Node {
 
     /// Waits until the log holds some words so often.
     pub fn wait_log_times(&self, words: &str, times: usize) {
-        until(words, || (self.log().matches(words).count() >= times).then_some(()));
+        let found = seek(|| (self.log().matches(words).count() >= times).then_some(()));
+        found.unwrap_or_else(|| panic!("not {times} times {words:?} in\n{}", self.log()));
     }
 
     /// What `weir vip --json V` says; null while nobody answers.

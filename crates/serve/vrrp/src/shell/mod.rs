@@ -392,7 +392,10 @@ impl Shell {
                 if !matches!(event, Event::Dropped { .. } | Event::UnknownVrid { .. }) {
                     self.remember(event.instance(), own);
                 }
-                self.log(level(event.severity()), text);
+                // Who asked for a reload has its differences from the plan, and tells them.
+                if !matches!(event, Event::Reload { .. }) {
+                    self.log(level(event.severity()), text);
+                }
             }
         }
     }
