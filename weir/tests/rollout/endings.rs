@@ -29,6 +29,8 @@ fn a_stop_command_that_fails() {
     assert_eq!(stage.states(), ["draining", "up"]);
     let (_, status) = stage.told(&["status"]);
     assert!(status.contains("nobody releases now") && status.contains("stays drained"), "{status}");
+    let (_, history) = stage.told(&["history"]);
+    assert!(history.lines().count() == 1 && history.trim_end().ends_with("exit status: 7"), "{history}");
 }
 
 #[test]

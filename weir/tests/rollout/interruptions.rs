@@ -155,3 +155,46 @@ fn one_that_runs_can_be_given_up_from_another_terminal() {
     assert_eq!(stage.fleet.versions(), ["2", "1", "1"]);
     assert_eq!(stage.states(), ["up"; 3]);
 }
+
+/// A command was wrong: it is set right in the plan's file, or by a flag.
+#[test]
+fn a_release_goes_on_with_words_set_right() {
+    let stage = Stage::new(3);
+    let file = stage.fleet.path().join("rollout.toml");
+    let write = |stop: &str, more: &str| {
+        let start = stage.fleet.command("start", "{port} $WEIR_NEW_VERSION");
+        let driver = format!("[driver.shell]\nstop = '{stop}'\nstart = '{start}'\n");
+        let gate = "[gate]\ncheck = \"/health\"\nrise = 1\ninterval = \"50ms\"\n";
+        std::fs::write(&file, format!("upstream = \"web\"\n{more}{driver}{gate}")).expect("write");
+    };
+    let plan = file.display().to_string();
+    let right = stage.fleet.command("stop", "{port}");
+    write("exit 7", "");
+    let begin = ["rollout", "--plain", "--plan", &plan, "--new-version", "2"].map(str::to_owned);
+    let (code, log) = stage.spawn("release", begin.into_iter().chain(stage.place())).code();
+    assert_eq!((code, last(&log).contains("exit status: 7")), (2, true), "{log}");
+    // The file alone changes nothing: what was begun may have been begun with flags.
+    write(&right, "");
+    let (code, log) = stage.told(&["resume", "--plan", &plan]);
+    assert_eq!((code, log.contains("exit status: 7")), (2, true), "{log}");
+    assert!(log.contains("what the file says now counts with --replan"), "{log}");
+    // Another version is another release.
+    for words in [&["--new-version", "3"][..], &["--max-unavailable", "2"]] {
+        let (code, log) = stage.told(&[&["resume"], words].concat());
+        assert_eq!((code, log.contains("a release that was begun keeps its ")), (3, true), "{log}");
+    }
+    write(&right, "batch = { max_unavailable = 2 }\n");
+    let (code, log) = stage.told(&["resume", "--plan", &plan, "--replan"]);
+    assert_eq!((code, log.contains("keeps its batch.max_unavailable")), (3, true), "{log}");
+    assert_eq!(stage.fleet.versions(), ["1"; 3]);
+    write(&right, "");
+    let (code, log) = stage.told(&["resume", "--plan", &plan, "--replan"]);
+    assert_eq!(code, 0, "{log}");
+    assert!(log.contains("goes on with driver of the plan's file"), "{log}");
+    assert_eq!(stage.fleet.versions(), ["2"; 3]);
+    let (code, log) =
+        stage.release("3", &["--server", &stage.fleet.addresses()[0], "--hook", "pre_stop=exit 9"]);
+    assert_eq!(code, 2, "{log}");
+    let (code, log) = stage.told(&["resume", "--hook", "pre_stop=true"]);
+    assert_eq!((code, stage.fleet.versions()), (0, ["3", "2", "2"].map(str::to_owned).into()), "{log}");
+}

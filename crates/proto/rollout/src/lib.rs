@@ -12,6 +12,7 @@ mod plan;
 mod progress;
 mod queue;
 mod refusal;
+mod replan;
 mod rollout;
 mod server;
 mod stage;

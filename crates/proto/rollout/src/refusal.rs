@@ -41,6 +41,10 @@ pub enum Refusal {
         "the release was written down in form {found}, this program knows {SCHEMA}; resume it with the program that began it"
     )]
     Schema { found: u32 },
+    #[error(
+        "a release that was begun keeps its {key}, and another one is given; leave it out, or give the release up and begin another: weir rollout abort {upstream}"
+    )]
+    AnotherRelease { upstream: String, key: &'static str },
     #[error("the last release of upstream {upstream} is over ({outcome}); there is nothing to resume")]
     Finished { upstream: String, outcome: String },
     #[error(

@@ -61,7 +61,7 @@ impl Rollout {
     #[must_use]
     pub fn last_line(&self) -> String {
         let mut text = match self.outcome() {
-            Some(outcome) => brief(&outcome.to_string()),
+            Some(outcome) => outcome.brief(),
             None => "running".to_owned(),
         };
         for (n, row) in self.status().iter().enumerate() {
@@ -91,8 +91,7 @@ impl Rollout {
                 left => write!(text, " | release as well: weir rollout {name} --server {}", left.join(",")),
             },
         };
-        // What commands and servers answered may have several lines.
-        text.split(['\r', '\n']).map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+        one_line(&text)
     }
 
     /// Servers that this release took out and did not put back.
@@ -102,9 +101,18 @@ impl Rollout {
     }
 }
 
-/// Without what a command printed: that was told already, and hides the rest of the line.
-fn brief(reason: &str) -> String {
-    reason.split("; its last lines:").next().unwrap_or(reason).to_owned()
+impl Outcome {
+    /// One line, without what a command printed: that was told already, and hides the rest of the line.
+    #[must_use]
+    pub fn brief(&self) -> String {
+        let text = self.to_string();
+        one_line(text.split("; its last lines:").next().unwrap_or(&text))
+    }
+}
+
+/// What commands and servers answered may have several lines.
+fn one_line(text: &str) -> String {
+    text.split(['\r', '\n']).map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// `1 server`, `2 servers`.

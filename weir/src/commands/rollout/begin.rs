@@ -9,6 +9,7 @@ use weir_serve_rollout::{
     Clock, Display, Ear, Holder, Lock, LockError, Machine, Mouth, Order, Release, StoreError,
 };
 
+use super::flags::Flags;
 use super::open::{self, Opened};
 use super::{INTERRUPTED, Refused, refusal};
 use crate::commands::upstream;
@@ -23,6 +24,13 @@ const GOODBYE: Duration = Duration::from_secs(5);
 pub(super) struct How {
     pub(super) dry_run: bool,
     pub(super) anew: bool,
+}
+
+/// What is to be otherwise when a release goes on.
+pub(super) struct Otherwise {
+    /// What the plan's file says now counts.
+    pub(super) replan: bool,
+    pub(super) flags: Flags,
 }
 
 /// Who watches a release and speaks to it.
@@ -130,8 +138,12 @@ fn changed(rollout: &Rollout) -> Vec<String> {
 }
 
 /// Goes on with a release that was interrupted or failed.
-pub(super) async fn resume(plan: Plan, terminal: Terminal) -> Result<ExitCode, Refused> {
-    again(plan, terminal, false).await
+pub(super) async fn resume(
+    plan: Plan,
+    otherwise: Otherwise,
+    terminal: Terminal,
+) -> Result<ExitCode, Refused> {
+    again(plan, Some(otherwise), terminal).await
 }
 
 /// Gives one up.
@@ -151,10 +163,16 @@ pub(super) async fn abort(plan: Plan, terminal: Terminal) -> Result<ExitCode, Re
             ));
         }
     }
-    again(plan, terminal, true).await
+    again(plan, None, terminal).await
 }
 
-async fn again(mut given: Plan, terminal: Terminal, abort: bool) -> Result<ExitCode, Refused> {
+/// Without a word on what is to be otherwise it is given up.
+async fn again(
+    mut given: Plan,
+    otherwise: Option<Otherwise>,
+    terminal: Terminal,
+) -> Result<ExitCode, Refused> {
+    let abort = otherwise.is_none();
     let mouth = &terminal.mouth;
     let clock = Clock::new();
     let name = given.upstream.clone();
@@ -165,7 +183,10 @@ async fn again(mut given: Plan, terminal: Terminal, abort: bool) -> Result<ExitC
     let progress =
         progress.ok_or_else(|| format!("there was no release of {name} yet, so none can go on"))?;
     // Where it is carried out may have changed; what is done has not.
-    let mut plan = progress.plan.clone();
+    let mut plan = match otherwise {
+        Some(otherwise) => otherwise.plan(&progress.plan, &given)?,
+        None => progress.plan,
+    };
     if !named.is_empty() {
         plan.proxies = named;
     }
@@ -200,6 +221,28 @@ async fn again(mut given: Plan, terminal: Terminal, abort: bool) -> Result<ExitC
             Ok(to_the_end(rollout, machine, opened, clock, lock, terminal).await)
         }
         Err(end) => let_go(lock, end).await,
+    }
+}
+
+impl Otherwise {
+    /// The plan to go on with. A flag of the begin may have said otherwise than the file, so that the file alone changes nothing.
+    fn plan(self, begun: &Plan, given: &Plan) -> Result<Plan, Refused> {
+        let mut plan = begun.clone();
+        match begun.replanned(given) {
+            Ok((_, changed)) if changed.is_empty() => {}
+            Ok((other, changed)) if self.replan => {
+                eprintln!("weir: the release goes on with {} of the plan's file", changed.join(", "));
+                plan = other;
+            }
+            Err(refusal) if self.replan => return Err(refusal.to_string()),
+            Ok(_) | Err(_) => eprintln!(
+                "weir: the release was begun with other words than those of the plan's file, and goes on with what it was \
+                 begun with; what the file says now counts with --replan"
+            ),
+        }
+        self.flags.apply(&mut plan)?;
+        begun.lets(&plan).map_err(refusal)?;
+        Ok(plan)
     }
 }
 

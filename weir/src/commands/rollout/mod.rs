@@ -68,12 +68,7 @@ struct Look {
 #[derive(Subcommand)]
 enum Action {
     /// Go on with a release that was interrupted or failed
-    Resume {
-        #[command(flatten)]
-        at: At,
-        #[command(flatten)]
-        look: Look,
-    },
+    Resume(Box<Resume>),
     /// Give a release up: one that runs stops, one that was interrupted is brought to an end
     Abort {
         #[command(flatten)]
@@ -124,6 +119,20 @@ enum Action {
         #[arg(long, value_name = "ADDRESS")]
         server: Option<String>,
     },
+}
+
+/// A release goes on as it was begun, but for the flags.
+#[derive(Args)]
+struct Resume {
+    #[command(flatten)]
+    at: At,
+    /// Go on with what the plan's file says now; what it does not name stays
+    #[arg(long, requires = "plan")]
+    replan: bool,
+    #[command(flatten)]
+    flags: Flags,
+    #[command(flatten)]
+    look: Look,
 }
 
 /// A release that is there already.
@@ -189,9 +198,10 @@ async fn obey(words: Words) -> Result<ExitCode, Refused> {
         return begin::new(plan, how, terminal).await;
     };
     match action {
-        Action::Resume { at, look } => {
+        Action::Resume(resume) => {
+            let Resume { at, replan, flags, look } = *resume;
             let terminal = terminal(&at.place, look);
-            begin::resume(at.plan()?, terminal).await
+            begin::resume(at.plan()?, begin::Otherwise { replan, flags }, terminal).await
         }
         Action::Abort { at, look } => {
             let terminal = terminal(&at.place, look);
@@ -290,7 +300,7 @@ async fn tell(action: Action, mouth: &Mouth) -> Result<ExitCode, Refused> {
         Action::Continue { at, server } => {
             order(at, Order::Continue { server, by: super::upstream::who() }, mouth).await?
         }
-        Action::Resume { .. } | Action::Abort { .. } => String::new(),
+        Action::Resume(_) | Action::Abort { .. } => String::new(),
     };
     // A reader that has seen enough (`| head`) is no mistake.
     let _ = std::io::stdout().lock().write_all(text.as_bytes());

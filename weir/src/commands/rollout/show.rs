@@ -72,7 +72,7 @@ pub(super) fn history(releases: &[History]) -> String {
             date(release.started),
             round(release.ended - release.started),
             release.who,
-            release.outcome
+            release.outcome.brief()
         );
     }
     text

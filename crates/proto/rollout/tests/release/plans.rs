@@ -1,7 +1,7 @@
 //! Plans as text: what is read, what is wrong, what people are shown.
 
 use weir_rollout::{
-    Amount, Check, Driver, Expectation, OnFailure, OnTimeout, Pause, Plan, Share, Span, StoreKind,
+    Amount, Check, Driver, Expectation, OnFailure, OnTimeout, Pause, Plan, Refusal, Share, Span, StoreKind,
     environment,
 };
 
@@ -247,4 +247,32 @@ fn a_document_of_another_release_is_refused() {
             .to_string()
             .contains("10.0.0.2:8080 of the interrupted release")
     );
+}
+
+#[test]
+fn a_plan_for_a_release_that_was_begun() {
+    let begun = Plan::parse(WHOLE).expect("a plan");
+    let changed = |from: &str, to: &str| {
+        assert!(WHOLE.contains(from), "{from}");
+        begun.replanned(&Plan::parse(&WHOLE.replace(from, to)).expect("a plan"))
+    };
+    assert_eq!(changed("rise = 5", "rise = 5"), Ok((begun.clone(), Vec::new())));
+    // What is not named stays: it may have been a flag.
+    let little = Plan::parse("upstream = \"web\"").expect("a plan");
+    assert_eq!(begun.replanned(&little), Ok((begun.clone(), Vec::new())));
+    let (plan, keys) = changed("systemctl start app", "app start").expect("it goes on");
+    assert_eq!(keys, ["driver"]);
+    let Driver::Shell(shell) = plan.driver else { panic!("{:?}", plan.driver) };
+    assert_eq!(shell.start.as_deref(), Some("app start"));
+    let (plan, keys) = changed("min_healthy = 4", "min_healthy = 3").expect("it goes on");
+    assert_eq!((keys, plan.batch.min_healthy), (vec!["batch.min_healthy"], Some(Amount::Count(3))));
+    for (from, to, key) in [
+        ("new = \"7\"", "new = \"8\"", "version.new"),
+        ("\"25%\"", "\"50%\"", "batch.max_unavailable"),
+        (", \"10.0.0.2:8080\"", "", "servers"),
+        ("percent = 5,", "percent = 6,", "canary"),
+    ] {
+        let refusal = Refusal::AnotherRelease { upstream: "web".to_owned(), key };
+        assert_eq!(changed(from, to), Err(refusal), "{key}");
+    }
 }
