@@ -67,6 +67,9 @@ pub(crate) struct Stage {
 /// What takes longer until a scenario's clock can start has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Longer than the usual interval of advertisements: whoever has not let go by then has heard nobody.
+const SETTLED: Duration = Duration::from_millis(1500);
+
 /// Runs a scenario. An expectation that was missed is no error: it is in the record.
 pub fn run(scenario: &Scenario, cast: &Cast) -> Result<Record> {
     scenario.check()?;
@@ -76,10 +79,10 @@ pub fn run(scenario: &Scenario, cast: &Cast) -> Result<Record> {
         true => scenario.segments.iter().map(|name| stage.lab.capture(name)).collect::<Result<Vec<_>>>()?,
         false => Vec::new(),
     };
-    stage.wait_ready(scenario)?;
+    stage.wait_ready(scenario, Duration::ZERO)?;
     let mut probes = stage.probes(&scenario.probe)?;
     // On a busy machine an address may have moved while the probes began.
-    stage.wait_ready(scenario)?;
+    stage.wait_ready(scenario, SETTLED)?;
     let start = stage.lab.now();
     let marks = stage.play(scenario, start)?;
     wait_until(&stage.lab, start + scenario.duration.0);
@@ -170,9 +173,9 @@ impl Stage {
         Ok(probes)
     }
 
-    fn wait_ready(&self, scenario: &Scenario) -> Result<()> {
+    fn wait_ready(&self, scenario: &Scenario, quiet: Duration) -> Result<()> {
         for (vip, host) in &scenario.ready {
-            let held = self.lab.watch(*vip).wait_holders(&[host], PATIENCE);
+            let held = self.lab.watch(*vip).wait_settled(&[host], quiet, PATIENCE);
             held.map_err(|error| Error::wrong(format!("{error}\n{}", self.logs())))?;
         }
         Ok(())

@@ -89,6 +89,25 @@ impl Watch {
         let what = format!("{} on {wanted} (it is on: {holders})", self.address);
         Err(Error::Late { what, waited: patience })
     }
+
+    /// Waits until exactly these hosts have the address, and nobody else had it or lost it for `quiet`: two that begin at once
+    /// may both take it, and one lets go when it hears the other.
+    pub fn wait_settled(&self, hosts: &[&str], quiet: Duration, patience: Duration) -> Result<()> {
+        let end = self.lab.now() + patience;
+        loop {
+            self.wait_holders(hosts, end.saturating_sub(self.lab.now()))?;
+            let last = self.changes().last().map_or(Duration::ZERO, |change| change.at);
+            let left = (last + quiet).saturating_sub(self.lab.now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            if self.lab.now() > end {
+                let what = format!("{} to rest on {}", self.address, hosts.join(" and "));
+                return Err(Error::Late { what, waited: patience });
+            }
+            std::thread::sleep(left);
+        }
+    }
 }
 
 fn intervals(changes: &[Change]) -> Vec<Interval> {

@@ -112,6 +112,14 @@ fn what_was_done_can_be_read() {
     let (code, text) = run(&["--dry-run"]);
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("release of web: 2 servers in 2 batches; 2 serve now"), "{text}");
+    let (code, text) = run(&["--dry-run", "--json"]);
+    let planned: Value =
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{code}: {error}: {text}"));
+    assert_eq!(
+        (code, &planned["min_healthy"], &planned["servers"][1]["batch"]),
+        (0, &1.into(), &2.into()),
+        "{text}"
+    );
     assert_eq!(stage.fleet.versions(), ["1", "1"]);
     let (code, log) = run(&["--json"]);
     assert_eq!(code, 0, "{log}");

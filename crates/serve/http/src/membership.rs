@@ -65,7 +65,8 @@ impl Membership {
 
     /// Notes whether checks have failed all peers. What the log has to say when no thread has said it yet.
     pub(crate) fn note_panic(&self, panics: bool) -> Option<String> {
-        if self.alarm.swap(panics, Relaxed) == panics {
+        // Every request asks while there is a panic, and threads need not take the flag from each other.
+        if self.alarm.load(Relaxed) == panics || self.alarm.swap(panics, Relaxed) == panics {
             return None;
         }
         let name = self.group.name();

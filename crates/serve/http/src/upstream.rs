@@ -161,8 +161,10 @@ impl UpstreamLive {
         });
         let panicked = selector.is_in_panic();
         let picked = selector.pick(&mut choice.tried, &choice.key, hint, now);
-        if selector.is_in_panic() != panicked
-            && let Some(text) = membership.note_panic(!panicked)
+        let panics = selector.is_in_panic();
+        // Not only a change of this thread's: it may have missed the end of the last panic, which another told.
+        if (panics || panicked)
+            && let Some(text) = membership.note_panic(panics)
         {
             note(text);
         }
@@ -272,4 +274,30 @@ fn left<'a>(old: &'a Group, new: &Group, places: &[Option<u32>]) -> HashSet<&'a 
         }
     }
     left
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::membership::{Rules, tests::upstream};
+
+    #[test]
+    fn a_thread_that_missed_the_end_of_a_panic_tells_the_next_one() {
+        let (spec, state) = (weir_balance::PeerSpec::new("127.0.0.1:1"), Arc::<PeerState>::default());
+        let rules = Rules::of(&upstream());
+        let membership = Arc::new(Membership::new(&rules, vec![(spec, Arc::clone(&state))], None));
+        let thread = |seed| UpstreamLive::new(&upstream(), Arc::clone(&membership), seed);
+        let (one, other) = (thread(1), thread(2));
+        let told = |live: &UpstreamLive| {
+            let mut said = None;
+            live.pick(&mut Choice::default(), None, 0, |text| said = Some(text)).expect("a peer");
+            said.map(|text| text.contains("are ignored"))
+        };
+        state.bar(Bars::CHECK);
+        assert_eq!((told(&one), told(&other)), (Some(true), None));
+        state.unbar(Bars::CHECK);
+        assert_eq!(told(&other), Some(false));
+        state.bar(Bars::CHECK);
+        assert_eq!((told(&one), told(&one), told(&other)), (Some(true), None, None));
+    }
 }

@@ -23,6 +23,8 @@ const GOODBYE: Duration = Duration::from_secs(5);
 /// What `weir rollout NAME` was told besides the plan.
 pub(super) struct How {
     pub(super) dry_run: bool,
+    /// For programs.
+    pub(super) json: bool,
     pub(super) anew: bool,
 }
 
@@ -49,7 +51,7 @@ pub(super) async fn new(mut plan: Plan, how: How, terminal: Terminal) -> Result<
     let clock = Clock::new();
     let opened = open::all(&mut plan, mouth).await?;
     if how.dry_run {
-        return dry_run(&opened, plan, mouth, clock).await;
+        return dry_run(&opened, plan, &terminal, how.json).await;
     }
     let lock = opened.store.lock(holder(&plan, clock)).await.map_err(refusal)?;
     terminal.ear.open();
@@ -83,15 +85,25 @@ pub(super) async fn new(mut plan: Plan, how: How, terminal: Terminal) -> Result<
 }
 
 /// What would be done, and whether it can be.
-async fn dry_run(opened: &Opened, plan: Plan, mouth: &Mouth, clock: Clock) -> Result<ExitCode, Refused> {
+async fn dry_run(opened: &Opened, plan: Plan, terminal: &Terminal, json: bool) -> Result<ExitCode, Refused> {
     let view = opened.proxies.view().await.map_err(refusal)?;
-    let machine = Machine::new(&plan, mouth.output());
+    let machine = Machine::new(&plan, terminal.mouth.output());
     let last = opened.store.load_progress().await.map_err(refusal)?;
-    let rollout = after(plan, &view, last.as_ref(), clock)?;
-    let mut text = rollout.plan_text(&view);
-    if let Some(holder) = opened.store.holder().await.map_err(refusal)? {
-        text.push_str(&format!("now: {holder} releases this upstream, so this one would be refused\n"));
-    }
+    let rollout = after(plan, &view, last.as_ref(), Clock::new())?;
+    let holder = opened.store.holder().await.map_err(refusal)?;
+    let text = match holder {
+        holder if json => super::pretty(&serde_json::json!({
+            "plan": rollout.plan(),
+            "servers": rollout.status(),
+            "min_healthy": rollout.min_healthy(),
+            "holder": holder,
+        }))?,
+        Some(holder) => format!(
+            "{}now: {holder} releases this upstream, so this one would be refused\n",
+            rollout.plan_text(&view)
+        ),
+        None => rollout.plan_text(&view),
+    };
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
     check_servers(opened, &rollout).await?;
     machine.prepare(&changed(&rollout)).await?;

@@ -184,7 +184,7 @@ async fn obey(words: Words) -> Result<ExitCode, Refused> {
     };
     let Some(action) = words.action else {
         let named = words.place.names_driver() || words.flags.name_driver();
-        let how = begin::How { dry_run: words.dry_run, anew: words.anew };
+        let how = begin::How { dry_run: words.dry_run, json: words.look.json, anew: words.anew };
         let terminal = terminal(&words.place, words.look);
         let mut plan = plan(words.name, words.place)?;
         words.flags.apply(&mut plan)?;
