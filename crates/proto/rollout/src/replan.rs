@@ -4,8 +4,8 @@ use crate::plan::Plan;
 use crate::refusal::Refusal;
 
 impl Plan {
-    /// The plan of a release that goes on with what `given` says, and the keys that are others then. What `given` leaves at its
-    /// default stays: it may have been a flag. Where the release is carried out (proxies, store) is not compared.
+    /// The plan of a release that goes on with what `given` says, and the keys that are others then. Each counts whole, the driver
+    /// or the gate with all that is in it; what `given` leaves at its default stays: it may have been a flag. Where the release is carried out (proxies, store) is not compared.
     ///
     /// # Errors
     /// [`Refusal::AnotherRelease`].

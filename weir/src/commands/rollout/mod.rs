@@ -126,7 +126,7 @@ enum Action {
 struct Resume {
     #[command(flatten)]
     at: At,
-    /// Go on with what the plan's file says now; what it does not name stays
+    /// Go on with what the plan's file says now; a part that it names, as [driver] or [gate], counts whole, and others stay
     #[arg(long, requires = "plan")]
     replan: bool,
     #[command(flatten)]
